@@ -1,0 +1,182 @@
+"""Every key of a rule file, described once.
+
+The loader validates by this table, and the JSON schema and the manual are generated from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dytopo_autotrace.rules.model import ROLES, Capture
+
+Shape = Literal[
+    "text",
+    "texts",
+    "role",
+    "targets",
+    "excludes",
+    "expression",
+    "expressions",
+    "integer",
+    "numbers",
+    "table",
+    "tables",
+]
+"""What a value looks like; the loader has one reader, and the schema one fragment, for each."""
+
+IDENTIFIER: Final = r"[a-z][a-z0-9_]*"
+LABEL: Final = r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*"
+METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+MODULE: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+ATTRIBUTE: Final = r"[a-zA-Z_][a-zA-Z0-9_.\-]*"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: `pattern` is for a text as a whole, or for each name in a table of expressions."""
+
+    name: str
+    shape: Shape
+    doc: str
+    default: object = None
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+    """The only values, or for a role the ones that mean something to the analyzers."""
+    pattern: str = ""
+    minimum: int | None = None
+    keys: tuple[Key, ...] = ()
+    """What the table, or each of the tables, has in it."""
+
+
+CAPTURE: Final = (
+    Key(
+        "max_length",
+        "integer",
+        "Characters kept of one value; what is cut off is not seen again.",
+        default=Capture().max_length,
+        minimum=0,
+    ),
+    Key(
+        "redact",
+        "texts",
+        "Names of which no value is kept, with `*` and `?`, in any case of letters. "
+        "A list here takes the place of the default one.",
+        default=Capture().redact,
+    ),
+)
+
+AGENT: Final = (
+    Key("service", "text", "Name of the program; without it, that of the script that runs."),
+    Key(
+        "packs",
+        "texts",
+        "Rule packs shipped with dytopo-autotrace, applied after this file's own rules, in order.",
+        default=(),
+    ),
+    Key(
+        "adopt",
+        "texts",
+        "Modules of the program that have the classic observability names: its own spans and "
+        "ours then share one tree.",
+        default=(),
+        pattern=MODULE,
+    ),
+    Key(
+        "capture",
+        "table",
+        "How much is kept of the values that rules name; nothing else is kept of a call.",
+        keys=CAPTURE,
+    ),
+)
+
+METRIC_KEYS: Final = (
+    Key(
+        "name",
+        "text",
+        "Name of the metric, as Prometheus has it.",
+        required=True,
+        pattern=METRIC,
+    ),
+    Key(
+        "kind",
+        "text",
+        "A counter adds up, a gauge is the latest value, a histogram a distribution of them.",
+        required=True,
+        allowed=("counter", "gauge", "histogram"),
+    ),
+    Key("value", "expression", "The number to record.", required=True),
+    Key(
+        "labels",
+        "expressions",
+        "Names of labels and an expression for each.",
+        default={},
+        pattern=LABEL,
+    ),
+    Key("help", "text", "One sentence on what the metric counts."),
+    Key(
+        "buckets",
+        "numbers",
+        "Upper bounds of a histogram's buckets, ascending.",
+        default=(),
+    ),
+)
+
+RULE: Final = (
+    Key(
+        "name",
+        "text",
+        "Name of the rule in reports; without it, the operation's or the first function's.",
+    ),
+    Key(
+        "target",
+        "targets",
+        "The functions to watch: `module:qualname`, or a list of them.",
+        required=True,
+    ),
+    Key(
+        "exclude",
+        "excludes",
+        "Functions that the rule leaves out all the same; without a module, in any module of "
+        "the target.",
+        default=(),
+    ),
+    Key(
+        "role",
+        "role",
+        "What the functions are to the swarm: a standard role, or a name of your own.",
+        allowed=ROLES,
+        pattern=IDENTIFIER,
+    ),
+    Key("operation", "text", "Name of the spans; without it, the qualname of the function."),
+    Key("agent", "expression", "The agent that the call belongs to."),
+    Key(
+        "attributes",
+        "expressions",
+        "Names of values to keep with the span and an expression for each.",
+        default={},
+        pattern=ATTRIBUTE,
+    ),
+    Key(
+        "failed_if",
+        "expression",
+        "When true, a call that raised nothing counts as failed.",
+    ),
+    Key("metric", "tables", "Numbers to record at the end of each call.", keys=METRIC_KEYS),
+)
+
+FILE: Final = (
+    Key("agent", "table", "Settings for the whole program.", keys=AGENT),
+    Key("rule", "tables", "The rules; the first one that matches a function wins.", keys=RULE),
+)
+
+DECORATOR: Final = tuple(key for key in RULE if key.name not in {"name", "target", "exclude"})
+"""What a rule can have whose target is the function that it stands at."""
+
+TABLES: Final = {
+    "[agent]": AGENT,
+    "[agent.capture]": CAPTURE,
+    "[[rule]]": RULE,
+    "[[rule.metric]]": METRIC_KEYS,
+}
+"""The tables by their headers."""

@@ -1,0 +1,99 @@
+"""The frozen values that a rule file becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dytopo_autotrace.errors import Fault
+    from dytopo_autotrace.rules.expressions import Expression
+
+MetricKind = Literal["counter", "gauge", "histogram"]
+
+ROLES: Final = ("orchestrator", "manager", "router", "worker", "llm", "tool")
+"""The roles that the analyzers know; a rule may use others of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Functions to watch: `module:qualname`, either with globs."""
+
+    module: str
+    qualname: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a rule was written; `pack` names the shipped pack, `""` for a file of the user's."""
+
+    file: str
+    line: int | None = None
+    pack: str = ""
+
+    def __str__(self) -> str:
+        if self.pack:
+            return f"pack {self.pack}"
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number to record at the end of each call."""
+
+    name: str
+    kind: MetricKind
+    value: Expression
+    labels: Mapping[str, Expression] = field(default_factory=dict, hash=False)
+    help: str = ""
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram, ascending; empty for the default ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to do with every call of the functions that the targets name."""
+
+    name: str
+    targets: tuple[Target, ...]
+    origin: Origin
+    exclude: tuple[Target, ...] = ()
+    """An entry with an empty module is matched in the modules of `targets`."""
+    role: str = ""
+    operation: str = ""
+    """Name of the spans, `""` for the qualname of the function that is called."""
+    agent: Expression | None = None
+    attributes: Mapping[str, Expression] = field(default_factory=dict, hash=False)
+    failed_if: Expression | None = None
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """How much is kept of a value that a rule names, and of which names nothing is kept."""
+
+    max_length: int = 1024
+    redact: tuple[str, ...] = (
+        "*api_key*",
+        "*authorization*",
+        "*password*",
+        "*secret*",
+        "*token",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """All that was configured: the user's own rules in order, then those of the packs in order."""
+
+    origin: Origin
+    service: str = ""
+    """`""` for the name of the program that runs."""
+    rules: tuple[Rule, ...] = ()
+    capture: Capture = field(default_factory=Capture)
+    adopt: tuple[str, ...] = ()
+    packs: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
