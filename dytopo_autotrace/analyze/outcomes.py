@@ -1,0 +1,285 @@
+"""What failed, where it began, and what became of it, worked out from the tree.
+
+One exception crossing five calls is one failure with one origin; three attempts of one call are one
+failure with three attempts; a stub made of a caught exception is that failure's visible effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
+from typing import Final
+
+from dytopo_autotrace.analyze.aftermath import Step, steps
+from dytopo_autotrace.analyze.cancellation import TOGETHER_NS, Cancelled, cancelled, is_timeout
+from dytopo_autotrace.analyze.dead_agents import dead_agents
+from dytopo_autotrace.analyze.findings import Culprit, Failure, Fate, Kind, Outcomes
+from dytopo_autotrace.analyze.ownership import Owners, owners
+from dytopo_autotrace.analyze.propagation import carriers, is_failed, is_soft
+from dytopo_autotrace.analyze.tree import Tree, ancestors, build
+from dytopo_autotrace.collect.span import Span
+
+CROSSED_LISTED: Final = 32
+_PATH_LISTED: Final = 10
+NOT_RECORDED: Final = "(type not recorded)"
+
+
+def outcomes(tree: Tree, owned: Owners | None = None) -> Outcomes:
+    """Every failure in the records by its origin, in order of time; dead agents; cancellations."""
+    owned = owned or owners(tree)
+    cuts = cancelled(tree, owned)
+    story = steps(tree, owned, carriers(tree), cuts.cut_off)
+    routes = _Routes(tree, story)
+    calls = _Calls(tree, owned)
+    first_ns = tree.first_ns
+    found = [
+        _failure(tree, owned, cuts, routes, calls, origins, first_ns)
+        for origins in routes.attempts_by_origin()
+    ]
+    found = _merge_cut_off_together(found)
+    found.sort(key=lambda each: (each.at_seconds, each.origin.span_id))
+    failures = tuple(found)
+    return Outcomes(failures, dead_agents(tree, owned, failures, cuts.stopped), cuts.others)
+
+
+def recoveries(spans: Iterable[Span], now_ns: int | None = None) -> dict[int, str]:
+    """Ids of failed spans whose failure was made good, and how: `retry` or `fallback`."""
+    tree = build(spans, now_ns)
+    owned = owners(tree)
+    cuts = cancelled(tree, owned)
+    story = steps(tree, owned, carriers(tree), cuts.cut_off)
+    routes = _Routes(tree, story)
+    made_good: dict[int, str] = {}
+    for attempts in routes.attempts_by_origin():
+        how = routes.exit(attempts[-1]).step.kind
+        if how in ("retry", "fallback"):
+            for origin in attempts:
+                for span in routes.way(origin):
+                    made_good[span.id] = how
+    return made_good
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """Where the way of a failure up the tree came to its end."""
+
+    step: Step
+    crossed: int
+    surface: Span
+    """The outermost span that raised it."""
+    effect: Span | None
+    """The first failed result it was turned into."""
+
+
+class _Routes:
+    """The steps followed from origin to end."""
+
+    def __init__(self, tree: Tree, story: dict[int, Step]) -> None:
+        self._tree = tree
+        self._story = story
+        self._exits: dict[int, _Exit] = {}
+        self._fed: dict[int, list[Span]] = {}
+        failed = [span for span in tree.spans if span.id in story]
+        for span in failed:  # callers come first, so the rest of the way is known already
+            step = story[span.id]
+            if step.kind in ("carried", "effect") and step.other is not None:
+                ahead = self._exits[step.other.id]
+                self._fed.setdefault(step.other.id, []).append(span)
+                effect = step.other if step.kind == "effect" else ahead.effect
+                surface = ahead.surface if step.kind == "carried" else span
+                self._exits[span.id] = _Exit(ahead.step, ahead.crossed + 1, surface, effect)
+            else:
+                self._exits[span.id] = _Exit(step, 0, span, None)
+        self.origins = [span for span in failed if span.id not in self._fed]
+
+    def exit(self, origin: Span) -> _Exit:
+        return self._exits[origin.id]
+
+    def way(self, origin: Span) -> Iterator[Span]:
+        """The origin and the spans above it that its failure reached."""
+        yield origin
+        step = self._story[origin.id]
+        while step.kind in ("carried", "effect") and step.other is not None:
+            yield step.other
+            step = self._story[step.other.id]
+
+    def crossed(self, origin: Span) -> list[Span]:
+        """Spans above the origin that passed it on, innermost first, the first few."""
+        above = islice(self.way(origin), 1, None)
+        return list(islice((span for span in above if not is_soft(span)), CROSSED_LISTED))
+
+    def attempts_by_origin(self) -> list[list[Span]]:
+        """Origins grouped into attempts of the same thing, in order, the last one last."""
+        source: dict[int, Span] = {}
+        for span in reversed(self._tree.spans):
+            if span.id in self._story:
+                fed = self._fed.get(span.id)
+                last = max(fed, key=self._tree.end_ns) if fed else None
+                source[span.id] = span if last is None else source[last.id]
+        final: dict[int, Span] = {}
+        groups: dict[int, list[Span]] = {}
+        for origin in reversed(self.origins):
+            step = self.exit(origin).step
+            last = origin
+            # A next attempt is a later sibling, so it and all below it have been met already.
+            if step.kind == "again" and step.other is not None:
+                following = source[step.other.id]
+                last = final.get(following.id, following)
+            final[origin.id] = last
+            groups.setdefault(last.id, []).append(origin)
+        return [sorted(group, key=self._tree.end_ns) for group in groups.values()]
+
+
+def _failure(
+    tree: Tree,
+    owned: Owners,
+    cuts: Cancelled,
+    routes: _Routes,
+    calls: _Calls,
+    attempts: list[Span],
+    first_ns: int,
+) -> Failure:
+    last = attempts[-1]
+    way = routes.exit(last)
+    running = cuts.timeouts.get(last.id) or cuts.cut_off.get(last.id) or ()
+    culprits = tuple(owned.culprit(tree, span) for span in running)
+    if not culprits and is_timeout(last):
+        culprits = (owned.culprit(tree, last),)
+    origin = running[0] if last.id in cuts.cut_off and running else last
+    crossed = routes.crossed(last)
+    above = way.crossed
+    if origin is not last:
+        lowest = tree.depths[last.id]
+        lifted = list(takewhile(lambda s: tree.depths[s.id] >= lowest, ancestors(tree, origin)))
+        crossed = (lifted + crossed)[:CROSSED_LISTED]
+        above += len(lifted)
+    tried = len({routes.exit(each).step.span.id for each in attempts})
+    fate, rescuer, handler = _fate(tree, last, way)
+    first_end = min(tree.end_ns(each) for each in attempts)
+    error = last.error
+    done, succeeded = calls.counts[origin.operation, owned.agents[origin.id]]
+    return Failure(
+        kind=_kind(last, cuts),
+        certain=last.id not in cuts.cut_off,
+        error_type=_type_name(last),
+        message=error.message if error else "",
+        surface_type=_type_name(way.surface),
+        frame=error.frames[-1] if error and error.frames else None,
+        origin=owned.place(origin),
+        path=_path(tree, running[0] if running else origin),
+        passed_through=tuple(owned.place(span) for span in crossed),
+        crossed=above,
+        attempts=tried + (fate == "retry"),
+        fate=fate,
+        rescuer=owned.place(rescuer) if rescuer else None,
+        rescued_after_seconds=(tree.end_ns(rescuer) - first_end) / 1e9 if rescuer else None,
+        handled_by=owned.place(handler) if handler else None,
+        handler_failed=handler is not None and is_failed(handler) and not is_soft(handler),
+        effect=owned.place(way.effect) if way.effect else None,
+        effect_message=way.effect.error.message if way.effect and way.effect.error else "",
+        culprits=culprits,
+        agents=_agents(owned, running or (last,)),
+        round=owned.rounds[origin.id],
+        at_seconds=(first_end - first_ns) / 1e9,
+        lost_seconds=(
+            max(tree.end_ns(each) for each in attempts) - min(each.start_ns for each in attempts)
+        )
+        / 1e9,
+        operation_calls=done,
+        operation_successes=succeeded,
+        slowest_success_seconds=calls.slowest.get((running[0] if running else origin).operation),
+    )
+
+
+def _fate(tree: Tree, last: Span, way: _Exit) -> tuple[Fate, Span | None, Span | None]:
+    """The fate, who rescued, who ended the exception's way."""
+    step = way.step
+    parent = tree.parent_of(step.span)
+    # An exception that became a failed result ended there, whatever became of the result.
+    handler = way.effect if way.effect is not None and not is_soft(last) else None
+    if step.kind in ("retry", "fallback"):
+        return ("retry" if step.kind == "retry" else "fallback"), step.other, handler or parent
+    if handler is not None:
+        return "swallowed", None, handler
+    if parent is None:
+        return ("returned" if is_soft(step.span) else "raised"), None, None
+    if parent.status == "cancelled":
+        return "interrupted", None, parent
+    if parent.status == "in_progress":
+        return "unsettled", None, parent
+    return "swallowed", None, parent
+
+
+def _kind(span: Span, cuts: Cancelled) -> Kind:
+    if span.id in cuts.cut_off or is_timeout(span):
+        return "timeout"
+    return "soft" if is_soft(span) else "error"
+
+
+def _type_name(span: Span) -> str:
+    if span.error is not None and span.error.type_name:
+        return span.error.type_name
+    return "CancelledError" if span.status == "cancelled" else NOT_RECORDED
+
+
+def _path(tree: Tree, span: Span) -> tuple[str, ...]:
+    names = [span.operation]
+    for above in ancestors(tree, span):
+        if len(names) == _PATH_LISTED:
+            names.append("...")
+            break
+        names.append(above.operation)
+    return tuple(reversed(names))
+
+
+def _agents(owned: Owners, spans: tuple[Span, ...]) -> tuple[str, ...]:
+    names = (owned.agents[span.id] for span in spans)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+class _Calls:
+    """What the other calls of an operation did."""
+
+    def __init__(self, tree: Tree, owned: Owners) -> None:
+        self.counts: dict[tuple[str, str], tuple[int, int]] = {}
+        """Calls and successes by operation and agent."""
+        self.slowest: dict[str, float] = {}
+        """Seconds of the slowest success by operation."""
+        for span in tree.spans:
+            key = (span.operation, owned.agents[span.id])
+            calls, successes = self.counts.get(key, (0, 0))
+            good = span.status == "success" and not is_failed(span)
+            self.counts[key] = (calls + 1, successes + good)
+            if good:
+                took = tree.seconds(span)
+                self.slowest[span.operation] = max(took, self.slowest.get(span.operation, took))
+
+
+def _merge_cut_off_together(failures: list[Failure]) -> list[Failure]:
+    """Calls that one caller cut off at one moment are one failure with several culprits."""
+    merged: list[Failure] = []
+    open_cuts: dict[tuple[str, Fate], Failure] = {}
+    for failure in sorted(failures, key=lambda each: each.at_seconds):
+        if failure.certain or failure.attempts > 1 or failure.handled_by is None:
+            merged.append(failure)
+            continue
+        key = (failure.handled_by.span_id, failure.fate)
+        known = open_cuts.get(key)
+        if known is None or failure.at_seconds - known.at_seconds > TOGETHER_NS / 1e9:
+            if known is not None:
+                merged.append(known)
+            open_cuts[key] = failure
+            continue
+        culprits: tuple[Culprit, ...] = (*known.culprits, *failure.culprits)
+        longest = (
+            known if known.culprits[0].ran_seconds >= failure.culprits[0].ran_seconds else failure
+        )
+        open_cuts[key] = replace(
+            longest,
+            culprits=tuple(sorted(culprits, key=lambda each: -each.ran_seconds)),
+            agents=tuple(dict.fromkeys((*known.agents, *failure.agents))),
+            at_seconds=known.at_seconds,
+            lost_seconds=max(known.lost_seconds, failure.lost_seconds),
+        )
+    return [*merged, *open_cuts.values()]

@@ -1,0 +1,90 @@
+"""To which agent and which round a span belongs: by its own word, or by that of its neighbours.
+
+An llm client knows nothing of agents, but what it does below an agent's call is that agent's doing;
+so is a closure that calls one agent and no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dytopo_autotrace.analyze.findings import Culprit, Place
+from dytopo_autotrace.analyze.tree import Tree
+from dytopo_autotrace.collect.span import Span
+
+ROUND_KEYS: Final = ("round", "round_num", "round_number")
+"""Metadata keys under which the number of a round is captured."""
+_FOR_ALL: Final = frozenset({"orchestrator", "scope", "round"})
+"""Roles of spans that belong to no one agent, even when only one was called in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Agent and round by span id, `""` where nobody says."""
+
+    agents: dict[int, str]
+    rounds: dict[int, str]
+
+    def place(self, span: Span) -> Place:
+        """The span by the names a person knows it by."""
+        return Place(
+            span.operation,
+            span.role,
+            self.agents[span.id],
+            self.rounds[span.id],
+            span.span_id,
+            span.trace_id,
+        )
+
+    def culprit(self, tree: Tree, span: Span) -> Culprit:
+        """The span as something that was running when time was up."""
+        return Culprit(self.place(span), tree.seconds(span))
+
+
+def owners(tree: Tree) -> Owners:
+    """Agent and round of every span.
+
+    The agent is the span's own, else its caller's, else that of all the calls below it if they have
+    but one. The round is the span's own, else the last that a manager named beside it before it
+    began, else its caller's.
+    """
+    below = _below(tree)
+    agents: dict[int, str] = {}
+    rounds: dict[int, str] = {}
+    announced: dict[int, str] = {}
+    for span in tree.spans:
+        parent = tree.parent_of(span)
+        above = agents[parent.id] if parent is not None else ""
+        agents[span.id] = span.agent or above or below.get(span.id) or ""
+        rounds[span.id] = _round(span)
+        if parent is None:
+            continue
+        if span.role == "manager" and rounds[span.id]:
+            announced[parent.id] = rounds[span.id]
+        elif not rounds[span.id]:
+            rounds[span.id] = announced.get(parent.id) or rounds[parent.id]
+    return Owners(agents, rounds)
+
+
+def _below(tree: Tree) -> dict[int, str]:
+    """The one agent that all calls below a span belong to; `""` where there are several."""
+    below: dict[int, str] = {}
+    for span in reversed(tree.spans):
+        agent = span.agent or below.get(span.id)
+        parent = tree.parent_of(span)
+        if agent is None or parent is None or parent.role in _FOR_ALL:
+            continue
+        known = below.setdefault(parent.id, agent)
+        if known != agent:
+            below[parent.id] = ""
+    return below
+
+
+def _round(span: Span) -> str:
+    metadata = span.metadata
+    for key in ROUND_KEYS:
+        value = metadata.get(key)
+        if isinstance(value, (int, str)) and not isinstance(value, bool):
+            return str(value)[:16]
+    return ""

@@ -1,0 +1,216 @@
+"""What to do about what was seen, each with the numbers that say why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dytopo_autotrace.analyze import wording
+from dytopo_autotrace.analyze.findings import (
+    FailureGroup,
+    LongPole,
+    Priority,
+    Recommendation,
+    SlowAgent,
+)
+from dytopo_autotrace.analyze.ownership import Owners
+from dytopo_autotrace.analyze.propagation import is_failed
+from dytopo_autotrace.analyze.timing import covered_ns, operation_rows
+from dytopo_autotrace.analyze.tree import Tree
+from dytopo_autotrace.collect.span import Span
+
+FULL_PARALLELIZATION: Final = 2.0
+WORTH_SAYING: Final = 0.10
+"""Share of the time watched below which a saving is not worth a recommendation."""
+_FAILURES_TOLD: Final = 10
+_UNCACHED_ROLES: Final = frozenset({"orchestrator", "manager", "worker", "llm", "attempt"})
+_ORDER: Final[Mapping[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
+
+
+def recommendations(
+    tree: Tree,
+    owned: Owners,
+    busy: Mapping[int, int],
+    factor: float,
+    groups: Sequence[FailureGroup],
+    slow: Sequence[SlowAgent],
+    poles: Sequence[LongPole],
+) -> tuple[Recommendation, ...]:
+    """What to do, the most pressing first; of many kinds of failure only the gravest."""
+    found = [
+        *(_about_failure(group) for group in groups[:_FAILURES_TOLD]),
+        *(about_slow_agent(each) for each in slow),
+        *_about_long_poles(poles),
+        *_about_parallelization(tree, owned, busy, factor),
+        *_about_caching(tree, busy),
+    ]
+    return tuple(sorted(found, key=lambda each: _ORDER[each.priority]))
+
+
+def _about_failure(group: FailureGroup) -> Recommendation:
+    text = f"{group.headline}{wording.times(group)}: {group.remedy}"
+    if group.dead_agents:
+        dead = "; ".join(wording.death(each) for each in group.dead_agents)
+        return Recommendation("high", "dead_agent", f"{dead}. {text}")
+    if group.first.rescued or group.ambient:
+        return Recommendation("low", "retries" if group.first.rescued else "errors", text)
+    if group.first.kind == "timeout":
+        return Recommendation("high", "timeouts", text)
+    return Recommendation("high", "errors", text)
+
+
+def about_slow_agent(slow: SlowAgent) -> Recommendation:
+    """How much slower than its peers it is, and who waits for it."""
+    mine, theirs = wording.seconds_alike(slow.p50_seconds, slow.peers_p50_seconds)
+    peers = "its peer" if slow.peers == 1 else "its peers"
+    waits = []
+    if slow.last_calls:
+        which = "every tier waits for it"
+        if slow.last_calls < slow.calls:
+            which = (
+                f"in {slow.last_calls} of its {wording.count(slow.calls, 'call')} "
+                "those beside it finished first and waited"
+            )
+        waits.append(f"{which}, {wording.seconds(slow.waited_seconds)} in all")
+    if slow.alone_calls:
+        waits.append(
+            f"in {slow.alone_calls} it ran alone, {wording.seconds(slow.alone_seconds)} in all"
+        )
+    return Recommendation(
+        "high",
+        "long_poles",
+        f"{slow.agent} is {slow.ratio:.1f}x slower than {peers} (p50 {mine} against {theirs}) "
+        f"and {'; '.join(waits)}. Give it a faster model or less context, or split its work.",
+    )
+
+
+def _about_long_poles(poles: Sequence[LongPole]) -> list[Recommendation]:
+    groups: dict[tuple[str, str], list[LongPole]] = {}
+    for pole in poles:
+        groups.setdefault((pole.place.operation, pole.place.agent), []).append(pole)
+    return [
+        Recommendation(
+            "high" if len(group) > 2 else "medium",
+            "long_poles",
+            f"{wording.call(group[0].place)} ran over 10 s in "
+            f"{wording.count(len(group), 'call')}, the longest {wording.seconds(group[0].seconds)}"
+            f"{' and still running' if group[0].running else ''}. "
+            "Split it, give it a limit, or start it earlier beside other work.",
+        )
+        for group in groups.values()
+    ]
+
+
+def _about_parallelization(
+    tree: Tree, owned: Owners, busy: Mapping[int, int], factor: float
+) -> list[Recommendation]:
+    """What calls that never ran side by side would save if they did, or else the largest share."""
+    if not tree.spans or factor >= FULL_PARALLELIZATION:
+        return []
+    wall = _watched(tree)
+    queues = _queues(tree, owned)
+    worst = max(queues, key=lambda queue: queue.taken - queue.longest, default=None)
+    if worst is not None and worst.taken - worst.longest >= WORTH_SAYING * wall:
+        who = wording.listing([name for name in worst.agents if name])
+        saved = (worst.taken - worst.longest) / max(wall, 1)
+        return [
+            Recommendation(
+                "high" if saved > 0.3 else "medium",
+                "parallelization",
+                f"{wording.count(worst.calls, 'call')} of {worst.operation}"
+                f"{f' ({who})' if who else ''} took {wording.seconds(worst.taken / 1e9)} one after "
+                "another; side by side they would take as long as the slowest, "
+                f"{wording.seconds(worst.longest / 1e9)}. "
+                "Start those together that do not need each other's results.",
+            )
+        ]
+    if len(tree.spans) < 3:
+        return []
+    top = operation_rows(tree, owned, busy, 1)[0]
+    who = f" of {top.agent}" if top.agent else ""
+    return [
+        Recommendation(
+            "low",
+            "parallelization",
+            f"On average {factor:.2f} calls ran at a time ({FULL_PARALLELIZATION:.2f} gives full "
+            f"marks). The largest share of own time, {top.share:.0%}, is {top.operation}{who}.",
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """Calls of one operation that ran strictly one after another, over all rounds."""
+
+    operation: str
+    calls: int
+    agents: tuple[str, ...]
+    taken: int
+    """Nanoseconds."""
+    longest: int
+    """Nanoseconds: the slowest call of each round, summed."""
+
+
+def _queues(tree: Tree, owned: Owners) -> list[_Queue]:
+    """Operations of which no two calls under one caller ever overlapped.
+
+    Where some did, the program runs side by side what it can, and the rest waits for a reason.
+    One agent's calls follow from one another, so only those of several agents (or of none) count.
+    """
+    groups: dict[str, dict[tuple[int, str], list[Span]]] = {}
+    for span in tree.spans:
+        parent = tree.parent_of(span)
+        if parent is not None and span.role not in ("orchestrator", "manager"):
+            key = (parent.id, owned.rounds[span.id])
+            groups.setdefault(span.operation, {}).setdefault(key, []).append(span)
+    queues = []
+    for operation, rounds in groups.items():
+        several = [
+            spans
+            for spans in rounds.values()
+            if len(spans) > 1 and len({owned.agents[s.id] or s.id for s in spans}) > 1
+        ]
+        spent = [[tree.end_ns(span) - span.start_ns for span in spans] for spans in several]
+        taken = sum(
+            covered_ns((span.start_ns, tree.end_ns(span)) for span in spans) for spans in several
+        )
+        if not several or taken < sum(map(sum, spent)):
+            continue
+        agents = dict.fromkeys(owned.agents[span.id] for spans in several for span in spans)
+        queues.append(
+            _Queue(operation, sum(map(len, several)), tuple(agents), taken, sum(map(max, spent)))
+        )
+    return queues
+
+
+def _watched(tree: Tree) -> int:
+    return covered_ns((root.start_ns, tree.end_ns(root)) for root in tree.roots)
+
+
+def _about_caching(tree: Tree, busy: Mapping[int, int]) -> list[Recommendation]:
+    """Operations repeated five times or more that took a tenth of the time watched or more.
+
+    Not calls of agents and models, nor what lies below a model call: their answers are new each time.
+    """
+    wall = _watched(tree)
+    groups: dict[str, tuple[int, int]] = {}
+    of_models: set[int] = set()
+    for span in tree.spans:
+        if span.role == "llm" or span.parent in of_models:
+            of_models.add(span.id)
+        elif span.role not in _UNCACHED_ROLES and not is_failed(span):
+            calls, own = groups.get(span.operation, (0, 0))
+            groups[span.operation] = (calls + 1, own + busy[span.id])
+    ordered = sorted(groups.items(), key=lambda item: -item[1][1])
+    return [
+        Recommendation(
+            "medium",
+            "caching",
+            f"{operation} ran {calls} times and took {wording.seconds(own / 1e9)} in itself. "
+            f"If its inputs repeat, a cache saves up to "
+            f"{wording.seconds(own / 1e9 * (calls - 1) / calls)}.",
+        )
+        for operation, (calls, own) in ordered[:3]
+        if calls >= 5 and own >= WORTH_SAYING * wall
+    ]

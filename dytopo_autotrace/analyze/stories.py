@@ -1,0 +1,115 @@
+"""Failures that tell the same story, folded into one and put into words, the gravest first."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from dytopo_autotrace.analyze import wording
+from dytopo_autotrace.analyze.failure_patterns import is_known, suggestions
+from dytopo_autotrace.analyze.findings import DeadAgent, Failure, FailureGroup, Outcomes
+
+AMBIENT_ROLES: Final = frozenset({"health", "io", "memory"})
+_VARYING: Final = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
+
+
+def stories(outcomes: Outcomes) -> tuple[FailureGroup, ...]:
+    """Groups of failures alike in all but agent, round and the numbers in their messages."""
+    alike: dict[tuple[object, ...], list[Failure]] = {}
+    for failure in outcomes.failures:
+        alike.setdefault(_signature(failure), []).append(failure)
+    killed = _causes_of_death(outcomes.dead_agents, alike)
+    groups = [_group(failures, killed.get(key, ())) for key, failures in alike.items()]
+    return tuple(sorted(groups, key=_gravity))
+
+
+def is_ambient(failure: Failure) -> bool:
+    """It touched no agent and no step of the swarm's work: a health check, a best-effort write."""
+    touched = (failure.origin, *failure.passed_through)
+    return (
+        failure.fate in ("swallowed", "returned")
+        and not failure.agents
+        and all(place.role in AMBIENT_ROLES for place in touched)
+    )
+
+
+def _signature(failure: Failure) -> tuple[object, ...]:
+    return (
+        failure.kind,
+        failure.certain,
+        failure.error_type,
+        _VARYING.sub("#", failure.message),
+        failure.origin.operation,
+        failure.fate,
+        failure.attempts if failure.fate == "retry" else 0,
+        failure.surface_type,
+        failure.effect.operation if failure.effect else "",
+        failure.handled_by.operation if failure.handled_by else "",
+        failure.handler_failed,
+    )
+
+
+def _causes_of_death(
+    dead: Iterable[DeadAgent], alike: dict[tuple[object, ...], list[Failure]]
+) -> dict[tuple[object, ...], tuple[DeadAgent, ...]]:
+    """For each dead agent the one story that has most of its failures."""
+    shares: dict[str, Counter[tuple[object, ...]]] = {}
+    for key, failures in alike.items():
+        for failure in failures:
+            if not failure.rescued:
+                for agent in failure.agents:
+                    shares.setdefault(agent, Counter())[key] += 1
+    killed: dict[tuple[object, ...], tuple[DeadAgent, ...]] = {}
+    for each in dead:
+        if each.agent in shares:
+            key = shares[each.agent].most_common(1)[0][0]
+            killed[key] = (*killed.get(key, ()), each)
+    return killed
+
+
+def _group(failures: list[Failure], dead: tuple[DeadAgent, ...]) -> FailureGroup:
+    first = failures[0]
+    agents = Counter(agent for failure in failures for agent in failure.agents)
+    return FailureGroup(
+        first=first,
+        count=len(failures),
+        agents=tuple(agents.most_common()),
+        rounds=tuple(dict.fromkeys(failure.round for failure in failures if failure.round)),
+        dead_agents=dead,
+        ambient=all(is_ambient(failure) for failure in failures),
+        headline=wording.headline(first),
+        cause=wording.cause(failures),
+        where=wording.where(failures),
+        became=wording.became(failures),
+        remedy=_remedy(first),
+    )
+
+
+def _remedy(failure: Failure) -> str:
+    component = failure.agents[0] if len(failure.agents) == 1 else failure.origin.operation
+    if failure.kind == "timeout":
+        held_up = failure.culprits[0].place if failure.culprits else failure.origin
+        return (
+            f"See what held up {wording.call(held_up)}: the log of what it waited for, the size of "
+            "its input. If it is only slow, raise the limit above its slowest good call."
+        )
+    kind = failure.error_type
+    if failure.kind == "soft" and failure.origin.role == "llm":
+        kind = "parse"
+    if failure.frame is not None and not is_known(kind, failure.message):
+        file, line, _ = failure.frame
+        return f"Look at line {line} of {file}, and at what it was given."
+    return " ".join(suggestions(component, kind, failure.message)[:2])
+
+
+def _gravity(group: FailureGroup) -> tuple[object, ...]:
+    order = ("raised", "unsettled", "interrupted", "swallowed", "returned", "fallback", "retry")
+    return (
+        not group.dead_agents,
+        group.ambient,
+        order.index(group.first.fate),
+        -group.count,
+        group.first.at_seconds,
+    )

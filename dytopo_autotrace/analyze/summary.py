@@ -1,0 +1,291 @@
+"""One run in one value: everything a report shows, worked out and put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dytopo_autotrace.analyze import wording
+from dytopo_autotrace.analyze.bottlenecks import bottlenecks
+from dytopo_autotrace.analyze.findings import (
+    AgentRow,
+    Cancellation,
+    DeadAgent,
+    FailureGroup,
+    LongPole,
+    OperationRow,
+    Outcomes,
+    Recommendation,
+    SlowAgent,
+    Verdict,
+)
+from dytopo_autotrace.analyze.outcomes import outcomes
+from dytopo_autotrace.analyze.ownership import Owners, owners
+from dytopo_autotrace.analyze.records import (
+    Cost,
+    RuleState,
+    RunRecords,
+    Tokens,
+    records_from_json,
+    records_to_json,
+)
+from dytopo_autotrace.analyze.stories import stories
+from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
+from dytopo_autotrace.analyze.tree import Tree, build
+
+__all__ = [
+    "Cost",
+    "OwnCost",
+    "RuleState",
+    "RunRecords",
+    "RunSummary",
+    "Tokens",
+    "records_from_json",
+    "records_to_json",
+    "summarize",
+]
+
+_TASK_KEY: Final = "task"
+_TOKENS: Final = "tokens"
+"""What a counter's name holds if it counts tokens."""
+_ROUNDS_KEY: Final = "rounds"
+_OUTCOME_KEYS: Final = ("termination_reason", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCost:
+    """What watching cost by calibration: calls times seconds per call, and the background thread."""
+
+    calls: int
+    seconds_per_call: float
+    seconds: float
+    """Calls times seconds per call."""
+    drain_seconds: float
+    share: float | None
+    """Of the program's wall time; None when that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Everything a report shows about one run."""
+
+    verdict: Verdict
+    service: str
+    argv: tuple[str, ...]
+    started_unix_ns: int
+    wall_seconds: float
+    task: str
+    outcome: str
+    """What the orchestrator itself said: termination reason or status."""
+    rounds: int
+    score: float
+    parallelization_factor: float
+    trace_ids: tuple[str, ...]
+    span_count: int
+    failure_count: int
+    failures: tuple[FailureGroup, ...]
+    dead_agents: tuple[DeadAgent, ...]
+    cancellations: tuple[Cancellation, ...]
+    agents: tuple[AgentRow, ...]
+    operations: tuple[OperationRow, ...]
+    slow_agents: tuple[SlowAgent, ...]
+    long_poles: tuple[LongPole, ...]
+    recommendations: tuple[Recommendation, ...]
+    tokens: float | None
+    rules: tuple[RuleState, ...]
+    drops: tuple[tuple[str, int], ...]
+    cost: OwnCost | None
+    faults: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def summarize(run: RunRecords) -> RunSummary:
+    """Work out what a report shows about a run."""
+    tree = build(run.spans, run.now_ns or None)
+    owned = owners(tree)
+    busy = busy_ns(tree)
+    found = outcomes(tree, owned)
+    groups = stories(found)
+    held_up = bottlenecks(tree, owned, busy, len(found.failures), groups)
+    counted = _tokens(run, tree, owned)
+    rows = agent_rows(tree, owned, _with_callers(counted, tree, owned))
+    return RunSummary(
+        verdict=_verdict(run, found, groups, held_up.slow_agents),
+        service=run.service,
+        argv=run.argv,
+        started_unix_ns=run.started_unix_ns,
+        wall_seconds=run.wall_seconds,
+        task=_said_by_orchestrator(tree, (_TASK_KEY,)),
+        outcome=_said_by_orchestrator(tree, _OUTCOME_KEYS),
+        rounds=_rounds(tree, owned),
+        score=held_up.score,
+        parallelization_factor=held_up.parallelization_factor,
+        trace_ids=tuple(f"{trace:032x}" for trace in tree.traces),
+        span_count=len(tree.spans),
+        failure_count=len(found.failures),
+        failures=groups,
+        dead_agents=found.dead_agents,
+        cancellations=found.cancellations,
+        agents=rows,
+        operations=operation_rows(tree, owned, busy),
+        slow_agents=held_up.slow_agents,
+        long_poles=held_up.long_poles,
+        recommendations=held_up.recommendations,
+        tokens=sum(counted.values()) if counted else None,
+        rules=run.rules,
+        drops=tuple(sorted(run.drops.items(), key=lambda item: -item[1])),
+        cost=_own_cost(run),
+        faults=run.faults,
+        remarks=(*run.remarks, *tree.remarks, *_token_remarks(counted, rows)),
+    )
+
+
+def _verdict(
+    run: RunRecords,
+    found: Outcomes,
+    groups: tuple[FailureGroup, ...],
+    slow: tuple[SlowAgent, ...],
+) -> Verdict:
+    took = f" after {wording.seconds(run.wall_seconds)}" if run.wall_seconds > 0 else ""
+    trouble = _trouble(found, groups) if run.spans else "no call was recorded"
+    if run.ended == "KeyboardInterrupt":
+        return Verdict("failed", _sentence(f"The program was interrupted{took}", trouble))
+    if run.ended not in ("returned", "SystemExit"):
+        said = f": {wording.clip(run.ended_message, 120)}" if run.ended_message else ""
+        return Verdict("failed", _sentence(f"{run.ended} ended the program{took}{said}", trouble))
+    if run.exit_status:
+        end = f"The program exited with status {run.exit_status}{took}"
+        return Verdict("failed", _sentence(end, trouble))
+    end = f"The program ended normally{took}"
+    if trouble:
+        return Verdict("degraded" if run.spans else "empty", f"{end}, but {trouble}.")
+    rescued = [group for group in groups if group.first.rescued]
+    ambient = sum(group.count for group in groups if group.ambient)
+    beside = (
+        f" {wording.count(ambient, 'failure')} outside the agents' work went unheeded."
+        if ambient
+        else ""
+    )
+    if slow:
+        names = [f"{each.agent} is {each.ratio:.1f}x slower than its peers" for each in slow]
+        beside = f" But {wording.listing(names, 3)}.{beside}"
+    if rescued:
+        number = sum(group.count for group in rescued)
+        by = wording.listing(sorted({group.first.fate for group in rescued}))
+        return Verdict(
+            "recovered", f"{end}; {wording.count(number, 'failure')} made good by {by}.{beside}"
+        )
+    return Verdict("healthy", f"{end}, and no agent's call failed.{beside}")
+
+
+def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
+    """What was not made good, the dead first."""
+    parts = []
+    if found.dead_agents:
+        names = wording.listing([each.agent for each in found.dead_agents], 4)
+        calls = sum(each.calls for each in found.dead_agents)
+        verb = "was" if len(found.dead_agents) == 1 else "were"
+        number = "its only call" if calls == 1 else f"all {wording.count(calls, 'call')}"
+        parts.append(f"{names} {verb} dead ({number} failed)")
+    left = [
+        group
+        for group in groups
+        if not group.dead_agents and not group.first.rescued and not group.ambient
+    ]
+    if left:
+        number_left = sum(group.count for group in left)
+        other = "other " if parts else ""
+        agents = list(dict.fromkeys(name for group in left for name, _ in group.agents))
+        whose = f" of {wording.listing(agents, 3)}" if agents else ""
+        what = f": {left[0].headline}" if len(left) == 1 else ""
+        parts.append(
+            f"{wording.count(number_left, f'{other}failure')}{whose} "
+            f"{'was' if number_left == 1 else 'were'} not made good{what}"
+        )
+    return " and ".join(parts)
+
+
+def _sentence(end: str, trouble: str) -> str:
+    if trouble:
+        return f"{end}; {trouble}."
+    return end if end.endswith(".") else f"{end}."
+
+
+def _said_by_orchestrator(tree: Tree, keys: tuple[str, ...]) -> str:
+    for span in tree.spans:
+        if span.role == "orchestrator":
+            for key in keys:
+                if isinstance(value := span.metadata.get(key), (str, int, float)):
+                    return str(value)
+    return ""
+
+
+def _rounds(tree: Tree, owned: Owners) -> int:
+    """Rounds as the orchestrator counted them, else as many as its calls name."""
+    said = _said_by_orchestrator(tree, (_ROUNDS_KEY,))
+    if said.isdigit():
+        return int(said)
+    return len({owned.rounds[span.id] for span in tree.spans if owned.rounds[span.id]})
+
+
+def _with_callers(
+    counted: Mapping[tuple[str, str], float], tree: Tree, owned: Owners
+) -> dict[tuple[str, str], float]:
+    """Tokens of each row and of all that was called on its behalf; not to be added up."""
+    summed = dict(counted)
+    rows_above: dict[int, frozenset[tuple[str, str]]] = {}
+    for span in tree.spans:
+        parent = tree.parent_of(span)
+        above = rows_above[parent.id] if parent else frozenset()
+        key = row_key(span, owned)
+        rows_above[span.id] = above if key in above else above | {key}
+        spent = sum(
+            value
+            for name, kind, value, _ in span.measurements
+            if kind == "counter" and _TOKENS in name
+        )
+        if spent:
+            for each in above - {key}:
+                summed[each] = summed.get(each, 0) + spent
+    return summed
+
+
+def _tokens(run: RunRecords, tree: Tree, owned: Owners) -> dict[tuple[str, str], float]:
+    """Tokens by row of the agent table: as given, else as the rules' token counters measured them.
+
+    A rule file counts tokens at one role only, so what the spans measured adds up.
+    """
+    counted: dict[tuple[str, str], float] = {}
+    for each in run.tokens:
+        counted[each.role, each.agent] = counted.get((each.role, each.agent), 0) + each.count
+    if counted:
+        return counted
+    for span in tree.spans:
+        for name, kind, value, _ in span.measurements:
+            if kind == "counter" and _TOKENS in name:
+                key = row_key(span, owned)
+                counted[key] = counted.get(key, 0) + value
+    return counted
+
+
+def _own_cost(run: RunRecords) -> OwnCost | None:
+    if run.cost is None:
+        return None
+    seconds = run.cost.calls * run.cost.seconds_per_call
+    share = seconds / run.wall_seconds if run.wall_seconds > 0 else None
+    return OwnCost(
+        run.cost.calls, run.cost.seconds_per_call, seconds, run.cost.drain_seconds, share
+    )
+
+
+def _token_remarks(
+    counted: Mapping[tuple[str, str], float], rows: tuple[AgentRow, ...]
+) -> tuple[str, ...]:
+    shown = {(row.role, row.name) for row in rows}
+    unplaced = {key: number for key, number in counted.items() if key not in shown}
+    if not unplaced:
+        return ()
+    names = wording.listing([" ".join(filter(None, key)) or "nobody" for key in unplaced])
+    number = f"{sum(unplaced.values()):,.0f}"
+    return (f"{number} tokens were counted for {names}, of whom no call was recorded.",)

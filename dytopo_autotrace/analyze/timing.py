@@ -1,0 +1,205 @@
+"""Where time went: busy time, parallelization, rows per agent, operations by own time.
+
+Busy time: a span is busy while none of its children runs, so an orchestrator that merely awaits
+its workers is not, and a second is never counted twice on one line of calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from dytopo_autotrace.analyze.findings import AgentRow, OperationRow
+from dytopo_autotrace.analyze.ownership import Owners
+from dytopo_autotrace.analyze.propagation import is_failed
+from dytopo_autotrace.analyze.tree import Tree, build
+from dytopo_autotrace.collect.span import Span
+
+NO_ROLE: Final = "-"
+SWARM_ROLES: Final = ("orchestrator", "manager", "router", "worker", "llm", "tool")
+
+
+def covered_ns(intervals: Iterable[tuple[int, int]]) -> int:
+    """Length of the union of intervals."""
+    covered = 0
+    reach: int | None = None
+    for start, end in sorted(intervals):
+        if reach is None or start > reach:
+            covered += max(end - start, 0)
+            reach = end
+        elif end > reach:
+            covered += end - reach
+            reach = end
+    return covered
+
+
+def busy_ns(tree: Tree) -> dict[int, int]:
+    """Own time of every span: its interval without those of its children, clipped to it."""
+    busy: dict[int, int] = {}
+    for span in tree.spans:
+        start, end = span.start_ns, tree.end_ns(span)
+        idle = 0
+        reach = start
+        for child in tree.children_of(span):
+            child_start = max(child.start_ns, reach)
+            child_end = min(tree.end_ns(child), end)
+            if child_end > child_start:
+                idle += child_end - child_start
+                reach = child_end
+        busy[span.id] = end - start - idle
+    return busy
+
+
+def parallelization(tree: Tree, busy: Mapping[int, int]) -> float:
+    """Busy time over wall time: 1.0 for one thing after another, 5.0 for five side by side.
+
+    Wall time is the time in which at least one span ran; gaps in which nothing was watched belong
+    to neither. That makes it 1.0 or more for whatever was recorded, and 0.0 for no spans at all.
+    """
+    if not tree.spans:
+        return 0.0
+    wall = covered_ns((span.start_ns, tree.end_ns(span)) for span in tree.spans)
+    return sum(busy.values()) / wall if wall else 1.0
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Nearest rank in ordered values, so that it is always a value that occurred; 0.0 of none."""
+    if not ordered:
+        return 0.0
+    return ordered[max(math.ceil(percent / 100 * len(ordered)), 1) - 1]
+
+
+def row_key(span: Span, owners: Owners) -> tuple[str, str]:
+    """Role and agent for the roles of a swarm, role and operation for all others.
+
+    Such a role says what kind of call it is and an agent on whose behalf, so their durations
+    compare. What else shares a role (steps, governance) or has none does different things, and
+    mixing them would compare nothing.
+    """
+    if span.role in SWARM_ROLES:
+        return span.role, owners.agents[span.id]
+    return span.role or NO_ROLE, span.operation
+
+
+def outermost(tree: Tree, owners: Owners) -> dict[tuple[str, str], list[Span]]:
+    """The calls of each row: its spans that are not inside another span of the same row.
+
+    What lies inside (a client's method below the function that calls it, attempts below that) is
+    part of the same call to whoever reads the table.
+    """
+    return {key: calls for key, (calls, _) in _rows(tree, owners).items()}
+
+
+def _rows(tree: Tree, owners: Owners) -> dict[tuple[str, str], tuple[list[Span], list[Span]]]:
+    """Outermost spans and all spans of each row."""
+    rows: dict[tuple[str, str], tuple[list[Span], list[Span]]] = {}
+    open_rows: dict[tuple[str, str], int] = {}
+    path: list[tuple[str, str]] = []
+    for span in tree.spans:
+        while len(path) > tree.depths[span.id]:
+            open_rows[path.pop()] -= 1
+        key = row_key(span, owners)
+        calls, spans = rows.setdefault(key, ([], []))
+        spans.append(span)
+        if not open_rows.get(key):
+            calls.append(span)
+        open_rows[key] = open_rows.get(key, 0) + 1
+        path.append(key)
+    return rows
+
+
+def agent_rows(
+    tree: Tree, owners: Owners, tokens: Mapping[tuple[str, str], float] | None = None
+) -> tuple[AgentRow, ...]:
+    """The agent table, roles in the order of a swarm's work, the largest total first within one.
+
+    The total is the union of the row's intervals: nested and simultaneous calls of one agent do
+    not add up to more than the time that passed.
+    """
+    tokens = tokens or {}
+    rows = []
+    for key, (calls, spans) in _rows(tree, owners).items():
+        durations = sorted(tree.seconds(span) for span in calls)
+        rows.append(
+            AgentRow(
+                role=key[0],
+                name=key[1],
+                calls=len(calls),
+                spans=len(spans),
+                total_seconds=covered_ns((s.start_ns, tree.end_ns(s)) for s in spans) / 1e9,
+                p50_seconds=percentile(durations, 50),
+                p95_seconds=percentile(durations, 95),
+                p99_seconds=percentile(durations, 99),
+                errors=sum(is_failed(span) for span in calls),
+                cancelled=sum(span.status == "cancelled" for span in calls),
+                running=sum(not span.end_ns for span in calls),
+                tokens=tokens.get(key),
+            )
+        )
+    return tuple(sorted(rows, key=_row_order))
+
+
+def _row_order(row: AgentRow) -> tuple[int, str, float, str]:
+    if row.role in SWARM_ROLES:
+        return SWARM_ROLES.index(row.role), "", -row.total_seconds, row.name
+    return len(SWARM_ROLES) + (row.role == NO_ROLE), row.role, -row.total_seconds, row.name
+
+
+def operation_rows(
+    tree: Tree, owners: Owners, busy: Mapping[int, int], limit: int = 10
+) -> tuple[OperationRow, ...]:
+    """Operations by own time, per agent, the largest first."""
+    all_busy = sum(busy.values())
+    groups: dict[tuple[str, str, str], list[Span]] = {}
+    for span in tree.spans:
+        key = (span.operation, span.role, owners.agents[span.id])
+        groups.setdefault(key, []).append(span)
+    rows = [
+        OperationRow(
+            operation=operation,
+            role=role,
+            agent=agent,
+            calls=len(spans),
+            own_seconds=(own := sum(busy[span.id] for span in spans)) / 1e9,
+            longest_seconds=max(tree.seconds(span) for span in spans),
+            share=own / all_busy if all_busy else 0.0,
+        )
+        for (operation, role, agent), spans in groups.items()
+    ]
+    rows.sort(key=lambda row: (-row.own_seconds, row.operation, row.agent))
+    return tuple(rows[:limit])
+
+
+def trace_statistics(spans: Iterable[Span], now_ns: int | None = None) -> dict[str, Any]:
+    """The classic statistics of a trace: spans, duration, errors, and each operation's numbers."""
+    tree = build(spans, now_ns)
+    errors = sum(is_failed(span) for span in tree.spans)
+    return {
+        "total_spans": len(tree.spans),
+        "total_duration": (tree.last_ns - tree.first_ns) / 1e9,
+        "total_errors": errors,
+        "error_rate": errors / len(tree.spans) if tree.spans else 0.0,
+        "operation_stats": operation_stats(tree),
+    }
+
+
+def operation_stats(tree: Tree) -> dict[str, dict[str, float | int]]:
+    """Per operation: count, total, average, minimum and maximum duration, errors, error rate."""
+    groups: dict[str, list[Span]] = {}
+    for span in tree.spans:
+        groups.setdefault(span.operation, []).append(span)
+    stats: dict[str, dict[str, float | int]] = {}
+    for operation, calls in groups.items():
+        durations = [tree.seconds(span) for span in calls]
+        errors = sum(is_failed(span) for span in calls)
+        stats[operation] = {
+            "count": len(calls),
+            "total_duration": math.fsum(durations),
+            "avg_duration": math.fsum(durations) / len(calls),
+            "min_duration": min(durations),
+            "max_duration": max(durations),
+            "errors": errors,
+            "error_rate": errors / len(calls),
+        }
+    return stats

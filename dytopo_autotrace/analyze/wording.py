@@ -1,0 +1,229 @@
+"""Findings in words: short, with their numbers, and no surer than the records are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from dytopo_autotrace.analyze.findings import DeadAgent, Failure, FailureGroup, Place
+
+_MESSAGE_SHOWN: Final = 240
+_WORD: Final = 20
+
+
+def seconds(value: float) -> str:
+    """A duration with a unit that suits it."""
+    if value >= 3600:
+        return f"{value / 3600:.1f} h"
+    if value >= 100:
+        return f"{value:.0f} s"
+    if value >= 9.995:
+        return f"{value:.1f} s"
+    if value >= 0.0995:
+        return f"{value:.2f} s"
+    if value >= 0.001:
+        return f"{value * 1e3:.1f} ms"
+    if value > 0:
+        return f"{value * 1e6:.1f} µs"
+    return "0 s"
+
+
+def seconds_alike(larger: float, smaller: float) -> tuple[str, str]:
+    """Two durations in the unit of the larger, so that they compare at a glance."""
+    if larger < 0.0995:
+        return seconds(larger), seconds(smaller)
+    decimals = 2 if smaller >= 0.095 else 3
+    return f"{larger:.{decimals}f} s", f"{smaller:.{decimals}f} s"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """`1 call`, `2 calls`."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """`a, b and c`; after the first few only how many more."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    if len(names) > 1:
+        return f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if names else ""
+
+
+def clip(text: str, most: int) -> str:
+    """Text cut to its first characters, between words where there are any."""
+    if len(text) <= most:
+        return text
+    head, _, rest = text[:most].rpartition(" ")
+    return (head if head and len(rest) < _WORD else text[:most]) + "..."
+
+
+def call(place: Place) -> str:
+    """`llm_call of developer`."""
+    if place.agent and place.agent != place.operation:
+        return f"{place.operation} of {place.agent}"
+    return place.operation
+
+
+def in_rounds(rounds: Sequence[str]) -> str:
+    """` in rounds 1, 2 and 3`, or nothing."""
+    if not rounds:
+        return ""
+    return f" in {'round' if len(rounds) == 1 else 'rounds'} {listing(rounds, 8)}"
+
+
+def headline(failure: Failure) -> str:
+    """What failed, in one line, without agents: those are counted beside it."""
+    operation = failure.origin.operation
+    if failure.kind == "soft":
+        return f"{operation} returned a failed result"
+    if not failure.certain:
+        return f"{operation} was cut off"
+    return f"{failure.error_type} in {operation}"
+
+
+def times(group: FailureGroup) -> str:
+    """Whose failures they are, how many, and in which rounds."""
+    agents = [
+        name if number == group.count or len(group.agents) == 1 else f"{name} {number}x"
+        for name, number in group.agents
+    ]
+    who = f" ({listing(agents, 4)})" if agents else ""
+    calls = group.first.operation_calls
+    often = ""
+    if group.count > 1:
+        of_all = len(agents) < 2 and group.count == calls
+        often = f", all {count(calls, 'call')}" if of_all else f", {group.count} times"
+    return f"{who}{often}{in_rounds(group.rounds)}"
+
+
+def death(dead: DeadAgent) -> str:
+    """That an agent is dead, and what that means here."""
+    calls = "its only" if dead.calls == 1 else f"all {dead.calls}"
+    noun = f"{dead.role} {'call' if dead.calls == 1 else 'calls'}"
+    if dead.returned == dead.calls:
+        what = f"every model call failed in {calls} {noun}"
+    else:
+        what = f"{calls} {noun} failed"
+    return f"{dead.agent} is dead: {what}{in_rounds(dead.rounds)}"
+
+
+def cause(failures: Sequence[Failure]) -> str:
+    """Type, message and the line that raised; of time that ran out, what was running."""
+    first = failures[0]
+    if not first.certain:
+        who = "They were" if len(first.culprits) > 1 else "It was"
+        return (
+            f"{_running(failures)} {who} cancelled, by a timeout or by the caller: "
+            "which, no record says."
+        )
+    message = f": {clip(first.message, _MESSAGE_SHOWN)}" if first.message else ""
+    if first.kind == "soft":
+        return f"nothing was raised{message.replace(':', ';', 1)}"
+    text = first.error_type + message
+    if first.frame is not None:
+        file, line, function = first.frame
+        text += f" ({file}:{line} in {function})"
+    if first.kind == "timeout" and first.culprits:
+        text += f". {_running(failures)}"
+    return text
+
+
+def where(failures: Sequence[Failure]) -> str:
+    """The ways down from the outermost call to the origin, as one where they differ in one place."""
+    paths = list(dict.fromkeys(failure.path for failure in failures))
+    first = paths[0]
+    if len(paths) > 1 and all(len(path) == len(first) for path in paths):
+        differing = [i for i in range(len(first)) if len({path[i] for path in paths}) > 1]
+        if len(differing) == 1:
+            names = list(dict.fromkeys(path[differing[0]] for path in paths))
+            if len(names) <= 4:
+                merged = list(first)
+                merged[differing[0]] = f"({' | '.join(names)})"
+                return " > ".join(merged)
+    more = len(paths) - 1
+    return " > ".join(first) + (f", and {count(more, 'other way')}" if more else "")
+
+
+def became(failures: Sequence[Failure]) -> str:
+    """What happened next, as the tree shows it; of several failures, what holds for all."""
+    first = failures[0]
+    parts = [_attempts(failures), _crossing(first), _end(failures)]
+    calls = first.operation_calls
+    if first.operation_successes == 0 and calls > 1 and first.kind != "soft":
+        whose = f"{first.agents[0]}'s" if len(first.agents) == 1 else "the"
+        parts.append(
+            f"Not one of {whose} {count(calls, 'call')} of {first.origin.operation} succeeded."
+        )
+    return " ".join(part for part in parts if part)
+
+
+def _between(values: Sequence[float]) -> str:
+    """`0.20 s`, or `0.18 s to 0.25 s`."""
+    low, high = seconds(min(values)), seconds(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _running(failures: Sequence[Failure]) -> str:
+    first = failures[0]
+    if len(first.culprits) > 1:
+        shown = [f"{call(each.place)} {seconds(each.ran_seconds)}" for each in first.culprits]
+        text = f"What was running, and for how long: {listing(shown, 4)}"
+    else:
+        ran = _between([each.culprits[0].ran_seconds for each in failures if each.culprits])
+        text = f"{first.culprits[0].place.operation} had run {ran}"
+    if first.slowest_success_seconds is not None:
+        text += f"; those that succeeded took {seconds(first.slowest_success_seconds)} at most"
+    return f"{text}."
+
+
+def _attempts(failures: Sequence[Failure]) -> str:
+    failed = sorted({each.attempts - (each.fate == "retry") for each in failures})
+    if failed[-1] < 2:
+        return ""
+    number = str(failed[0]) if len(failed) == 1 else f"{failed[0]} to {failed[-1]}"
+    return f"{number} attempts failed over {_between([each.lost_seconds for each in failures])}."
+
+
+def _crossing(failure: Failure) -> str:
+    if failure.kind == "soft" or not failure.certain:
+        return ""
+    changed = ""
+    if failure.surface_type != failure.error_type:
+        changed = f"It surfaced as {failure.surface_type}."
+    if not failure.passed_through:
+        return changed
+    names = list(dict.fromkeys(place.operation for place in failure.passed_through))
+    return f"It passed through {listing(names, 4)}. {changed}".strip()
+
+
+def _end(failures: Sequence[Failure]) -> str:
+    first = failures[0]
+    after = _between([each.rescued_after_seconds or 0.0 for each in failures])
+    if first.fate == "retry":
+        return f"Attempt {first.attempts} succeeded, {after} after the first had failed."
+    if first.fate == "fallback" and first.rescuer is not None:
+        return (
+            f"{call(first.rescuer)} then succeeded, {after} after the failure, "
+            "and its caller returned normally: taken for a fallback."
+        )
+    handler = first.handled_by.operation if first.handled_by is not None else "its caller"
+    if first.fate == "raised":
+        return "Nothing caught it: it was raised out of the outermost watched call."
+    if first.fate == "returned":
+        return "It was returned out of the outermost watched call."
+    if first.fate == "interrupted":
+        return f"{handler} was itself cancelled before it could react."
+    if first.fate == "unsettled":
+        return f"{handler} was still running when the records end."
+    if first.handler_failed:
+        return f"{handler} caught it, and failed later of something else."
+    if first.effect is not None and first.kind != "soft":
+        return f"{first.effect.operation} turned it into a failed result and went on."
+    if first.effect is not None:
+        return f"It made {first.effect.operation} return a failed result too; {handler} went on."
+    if not first.certain:
+        return f"{handler} went on without it."
+    if first.kind == "soft":
+        return f"{handler} went on with it."
+    return f"{handler} swallowed it: it ended normally, and nothing else did the work."
