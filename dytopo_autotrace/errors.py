@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -47,6 +46,8 @@ class RuleFileError(AutotraceError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """`Did you mean 'x'?` with the nearest valid name, or the list of them when none is near."""
+    import difflib  # noqa: PLC0415 - only when something is wrong
+
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:

@@ -1,0 +1,1 @@
+"""Makes records of what happened; knows no file and no network."""

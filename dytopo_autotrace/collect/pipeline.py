@@ -1,0 +1,243 @@
+"""From the call path to the collectors: one buffer in between, drained by a background thread.
+
+A woven call appends its record once, when it starts; that it has ended shows in the record itself.
+So the buffer also knows what is running now, and the call path pays for one append only.
+"""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+
+from dytopo_autotrace.collect import ids
+from dytopo_autotrace.collect.span import END_NS, ID, SITE, Record, Span, from_record
+
+CAPACITY = 1 << 21
+"""Spans that may wait for one drain. A full buffer lets go of its oldest and the loss is counted."""
+
+INTERVAL_SECONDS = 0.1
+
+REST = 20
+"""The thread rests at least this many times as long as it worked: a twentieth of a core at most."""
+
+PATIENCE_SECONDS, PATIENCE_AT_FORK = 5.0, 0.5
+"""How long whoever stops the thread waits for it to end what it is doing."""
+
+Consumer = Callable[[Sequence[Span]], None]
+"""Takes the spans that finished since the last drain, in the order in which they ended."""
+
+
+class Pipeline:
+    """Moves finished spans from the buffer to the consumers, outside the call path.
+
+    A consumer that raises is counted in `faults` and keeps being asked: the next batch may be fine.
+    Everything that was started is in the buffer, open, finished or dropped.
+
+    Args:
+        capacity: how many records the buffer holds.
+        next_id: where the ids of its spans come from, and of nothing else: a gap is a loss.
+    """
+
+    def __init__(
+        self, capacity: int = CAPACITY, next_id: Callable[[], int] = ids.next_span_id
+    ) -> None:
+        self.buffer: deque[Record] = deque(maxlen=capacity)
+        self.next_id = next_id
+        """Read once when a function is woven, so tests can swap it."""
+        self.consumers: list[Consumer] = []
+        self.finished = 0
+        self.drain_seconds = 0.0
+        """What draining has cost so far."""
+        self.faults: dict[str, int] = {}
+        self._open: dict[int, Record] = {}
+        self._taken = 0
+        self._was_full = False
+        self._last_id = self._id_before_first = self.next_id()
+        self._is_draining = False
+        self._was_running = False
+        self._lock = threading.RLock()
+        self._running: tuple[threading.Thread, threading.Event] | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many records a full buffer let go of: ids are counted, so those are the missing ones."""
+        if not self._was_full:
+            return 0
+        return max(0, self._last_id - self._id_before_first - self._taken)
+
+    @property
+    def started(self) -> int:
+        """How many calls began, as far as the last drain knows."""
+        return self._taken + self.dropped
+
+    def drain(self) -> None:
+        """Hand every span that has ended over to the consumers."""
+        with self._lock:
+            if self._is_draining:
+                return  # A consumer asks a collector: what it is being given is on its way.
+            self._is_draining = True
+            began = time.perf_counter()
+            try:
+                self._drain()
+            finally:
+                self._is_draining = False
+                self.drain_seconds += time.perf_counter() - began
+
+    def _drain(self) -> None:
+        # Whether a call has ended is looked up before the buffer is emptied: the calls below it had
+        # been buffered by then, so no span is handed over before its children.
+        ended = [record for record in self._open.values() if record[END_NS]]
+        for record in ended:
+            del self._open[record[ID]]
+        self._empty_buffer(ended)
+        if not ended:
+            return
+        # Later ones first, so that of two that end in one tick the inner one stays before the outer.
+        ended.reverse()
+        done = [from_record(record) for record in ended if record[SITE] is not None]
+        done.sort(key=_end)
+        self.finished += len(done)
+        for consumer in self.consumers:
+            try:
+                consumer(done)
+            except Exception as fault:
+                self._count(f"{getattr(consumer, '__qualname__', consumer)}", fault)
+
+    def _empty_buffer(self, ended: list[Record]) -> None:
+        buffer = self.buffer
+        waiting = len(buffer)
+        self._was_full = self._was_full or waiting == buffer.maxlen
+        taken: list[Record] = []
+        try:
+            # Calls go on meanwhile; who calls faster than this takes must not hold it up for ever.
+            while len(taken) <= 2 * waiting:
+                record = buffer.popleft()
+                taken.append(record)
+                if record[END_NS]:
+                    ended.append(record)
+                else:
+                    self._open[record[ID]] = record
+        except IndexError:
+            pass
+        if taken:
+            self._taken += len(taken)
+            self._last_id = max(self._last_id, *map(itemgetter(ID), taken))
+
+    def _count(self, where: str, fault: BaseException) -> None:
+        name = f"{where}: {type(fault).__name__}"
+        self.faults[name] = self.faults.get(name, 0) + 1
+
+    def open_spans(self) -> list[Span]:
+        """The spans that are running now, in the order of their start."""
+        self.drain()
+        with self._lock:
+            return sorted(map(from_record, self._open.values()), key=_start)
+
+    def ensure_running(self) -> None:
+        """Start the background thread unless it runs; called when a trace begins, never per call."""
+        if self._running is None:
+            with self._lock:
+                if self._running is None:
+                    stop = threading.Event()
+                    thread = threading.Thread(
+                        target=self._run, args=(stop,), name="dytopo-autotrace", daemon=True
+                    )
+                    try:
+                        thread.start()
+                    except RuntimeError:
+                        # The interpreter is shutting down or out of threads: queries still drain.
+                        return
+                    self._running = thread, stop
+
+    def _run(self, stop: threading.Event) -> None:
+        pause = INTERVAL_SECONDS
+        while not stop.wait(pause):
+            began = time.perf_counter()
+            try:
+                self.drain()
+            except Exception as fault:
+                self._count("drain", fault)
+            pause = max(INTERVAL_SECONDS, REST * (time.perf_counter() - began))
+
+    def stop(self) -> None:
+        """Stop the background thread and drain what is left."""
+        self._halt(PATIENCE_SECONDS)
+        self.drain()
+
+    def _halt(self, patience: float) -> bool:
+        """End the thread, and say whether there was one."""
+        self._forget_to_resume()
+        running, self._running = self._running, None
+        if running is None:
+            return False
+        thread, stop = running
+        stop.set()
+        if thread is not threading.current_thread():
+            thread.join(patience)
+        return True
+
+    def clear(self) -> None:
+        """Forget every span and every count."""
+        with self._lock:
+            self.buffer.clear()
+            self._open.clear()
+            self.finished = self._taken = 0
+            self.drain_seconds = 0.0
+            self.faults.clear()
+            self._was_full = False
+            self._last_id = self._id_before_first = self.next_id()
+
+    def before_fork(self) -> None:
+        """Let the thread rest: Python warns of a fork while there is another one."""
+        self._was_running = self._halt(PATIENCE_AT_FORK)
+
+    def after_fork(self) -> None:
+        """In the parent all goes on, but soon: Python may look for other threads after this."""
+        if self._was_running:
+            gc.callbacks.append(self._resume)
+
+    def _resume(self, *_: object) -> None:
+        """Start the thread again, at the first garbage collection, which calls bring about."""
+        self._forget_to_resume()
+        try:
+            # Not from here: a collection can come while this thread holds locks of threading's own.
+            _thread.start_new_thread(self.ensure_running, ())
+        except RuntimeError:
+            pass  # The interpreter is shutting down or out of threads: queries still drain.
+
+    def _forget_to_resume(self) -> None:
+        if self._resume in gc.callbacks:
+            gc.callbacks.remove(self._resume)
+
+    def after_fork_in_child(self) -> None:
+        """In the child what was recorded so far is the parent's, and so are the locks."""
+        self._lock = threading.RLock()
+        self._is_draining = False
+        self.clear()
+        if self._was_running:
+            self.ensure_running()
+
+
+def _end(span: Span) -> int:
+    return span.end_ns
+
+
+def _start(span: Span) -> int:
+    return span.start_ns
+
+
+pipeline = Pipeline()
+"""The one pipeline of this process: woven calls, `@traced` and `TraceContext` all write to it."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=pipeline.before_fork,
+        after_in_parent=pipeline.after_fork,
+        after_in_child=pipeline.after_fork_in_child,
+    )

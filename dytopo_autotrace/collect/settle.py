@@ -1,0 +1,105 @@
+"""What is left to do once a call is over: soft failures, long text, and the numbers it stands for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from dytopo_autotrace.collect.metrics import MetricsCollector
+from dytopo_autotrace.collect.span import FAILED, ErrorInfo, Span
+
+DURATION = "dytopo_operation_duration_seconds"
+DURATION_HELP = "Seconds that watched calls took, by operation, role, agent and status."
+
+MAX_BITS = 64
+"""Whole numbers of more bits are not kept: nobody reads them, and they can have any size."""
+
+REDACTED = "[redacted]"
+"""Stands for a value of which nothing is kept."""
+
+_CUT = "… ("
+
+
+def settle(spans: Sequence[Span]) -> None:
+    """Decide soft failures and cut captured text to its limit; comes before all other consumers."""
+    for span in spans:
+        site = span.site
+        if site.failed_if and span.status == "success" and span.captured(FAILED) is True:
+            span.status = "error"
+            span.error = ErrorInfo(
+                type_name="SoftFailure",
+                message=f"failed_if held: {site.failed_if}",
+                soft=True,
+            )
+        if span.at_entry:
+            span.at_entry = _cut(span.at_entry, site.max_length)
+        if span.at_exit:
+            span.at_exit = _cut(span.at_exit, site.max_length)
+
+
+def _cut(values: tuple[Any, ...], limit: int) -> tuple[Any, ...]:
+    for value in values:
+        kind = type(value)
+        if (kind is str and len(value) > limit) or (kind is int and value.bit_length() > MAX_BITS):
+            return tuple(_cut_one(each, limit) for each in values)
+    return values
+
+
+def _cut_one(value: Any, limit: int) -> Any:
+    if type(value) is str and len(value) > limit:
+        return value if _is_cut(value, limit) or value == REDACTED else cut(value, limit)
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        return f"int of {value.bit_length()} bits"
+    return value
+
+
+def cut(text: str, limit: int) -> str:
+    """A text up to its limit, and how long it was."""
+    return text if len(text) <= limit else f"{text[:limit]}{_CUT}{len(text)} characters)"
+
+
+def _is_cut(text: str, limit: int) -> bool:
+    return text.startswith(_CUT, limit) and len(text) < limit + 40
+
+
+class Measurer:
+    """Records the duration of each span, and what its rule measures, into a metrics collector."""
+
+    def __init__(self, metrics: MetricsCollector) -> None:
+        self.unmeasured: Counter[str] = Counter()
+        """How often a metric's value was no number, by metric name."""
+        self._metrics = metrics
+
+    def measure(self, spans: Sequence[Span]) -> None:
+        observe = self._metrics.observe
+        for span in spans:
+            site = span.site
+            ended = span.end_time or 0.0
+            observe(
+                "histogram",
+                DURATION,
+                (span.end_ns - span.start_ns) / 1e9,
+                (
+                    ("agent", span.agent),
+                    ("operation", site.operation),
+                    ("role", site.role),
+                    ("status", span.status),
+                ),
+                ended,
+                help=DURATION_HELP,
+            )
+            if not site.measurements:
+                continue
+            measured = span.measurements
+            if len(measured) < len(site.measurements) and span.error is None:
+                self._count_unmeasured(span)
+            specs = {each.name: each for each in site.measurements}
+            for name, _, value, labels in measured:
+                spec = specs[name]
+                observe(spec.kind, name, value, labels, ended, spec.buckets, help=spec.help)
+
+    def _count_unmeasured(self, span: Span) -> None:
+        for each in span.site.measurements:
+            if not isinstance(span.captured(each.value), int | float):
+                self.unmeasured[each.name] += 1

@@ -1,0 +1,284 @@
+"""What runs around a watched call: the one file whose every line is paid for on each call.
+
+The advice of a function is generated with that function's own parameters, so the interpreter binds
+the arguments and the rule's expressions stand in the body as they are. It takes no lock, formats no
+string and writes no log: one context variable gives the parent, the clock is read twice, one append
+hands the record over. What is not a plain function gets wrapt's proxy around the same advice.
+docs/design.md has the measurements that led here.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType, CoroutineType, FunctionType
+from typing import Any, Final
+
+from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.failures import hide, is_hidden, outcome_of, without_our_head
+from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
+from dytopo_autotrace.collect.span import MISSING, OUTCOME, VALUES, ErrorInfo, Record
+from dytopo_autotrace.collect.tracing import begin_trace, current
+from dytopo_autotrace.weave.awaitables import end_with
+from dytopo_autotrace.weave.capture import OURS, give_defaults
+from dytopo_autotrace.weave.shape import Shape, innermost
+
+# The places in a record are those of `collect.span`. The end is set last: it hands the record over.
+# A coroutine may be closed from another context, so it only puts back what is still its own.
+# What is ours stands in `try` blocks of its own, which cost nothing unless something is raised: deep
+# in a recursion, or when the memory is full, anything can, and none of it may reach the host.
+_TEMPLATE: Final = """
+def make(__function, __entry, __exit, __again, __raised, __end_with):
+    {async_}def advice({header}):
+        __record = None
+        if __switch.on:
+            try:
+                __parent = __after = __get()
+                {begin}
+                {entry}
+                __record = [
+                    __next_id(), __parent[0], __parent[2], __site, __now(), 0, None, {links}, None,
+                    {values}
+                ]
+                __append(__record)
+            except __Exception:
+                __record = None
+                __switch.missed += 1
+        if __record is None:
+            try:
+                return {await_}__function({arguments})
+            except __BaseException as __flying:
+                __without_our_head(__flying)
+                raise
+        try:
+            __put(__record)
+            __result = {await_}__function({arguments})
+        except __BaseException as __flying:
+            try:
+                __record[6] = __unread
+                __ended = __now()
+                try:
+                    __close(__record, __flying, __raised, {positional}, {named})
+                finally:
+                    __record[5] = __ended
+            except __Exception:
+                __switch.missed += 1
+            {if_current}__put(__after)
+            raise
+        {hand_back}
+        try:
+            __ended = __now()
+            try:
+                {exit}
+            finally:
+                __record[5] = __ended
+        except __Exception:
+            __switch.missed += 1
+        {if_current}__put(__after)
+        return __result
+    return advice
+""".replace("__", OURS)
+_BEGIN: Final = """if __parent is None:
+                    __parent, __after = __begin(None)""".replace("__", OURS)
+_BEGIN_ALWAYS: Final = "__parent, __after = __begin(__parent)".replace("__", OURS)
+_LINKS: Final = "(__after[0],) if __after is not __parent else None".replace("__", OURS)
+_IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
+# A coroutine function's own result is as it is; what anything else gives may be still to come.
+_HAND_BACK: Final = """if __type(__result) is __Coroutine:
+            try:
+                __later = __end_with(__record, __result, {positional}, {named})
+                if __later is not None:
+                    __put(__after)
+                    return __later
+            except __Exception:
+                __switch.missed += 1""".replace("__", OURS)
+_READ: Final = """try:
+                    {statements}
+                except __Exception:
+                    {targets} = __again({names!r}, {positional}, {named}, {ended})""".replace(
+    "__", OURS
+)
+
+_UNREAD: Final = ("error", ErrorInfo("BaseException", "<could not be read>"))
+
+
+@dataclass(slots=True)
+class Switch:
+    """Whether what was woven together still records; off for good once it is taken out.
+
+    References that no attribute reaches keep the advice, which then only passes calls through.
+    """
+
+    on: bool = True
+    missed: int = 0
+    """Calls that were not recorded, or not to their end, because something of ours failed."""
+
+
+def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline) -> Any:
+    """Put advice around one callable: the same kind of callable, recording its calls.
+
+    Args:
+        function: what the calls reach; not a descriptor such as a classmethod.
+        form: what to record.
+        switch: turned off when the advice is taken out.
+        into: takes the records when calls start.
+    """
+    if form.make is None:
+        form.make = _generate(function, form, switch, into)
+    bound_to = function if form.reads_directly else innermost(function)
+    site = form.site
+    entry = exit_ = None
+    if not form.reads_directly:
+        entry, exit_ = form.reader(site.entry, bound_to), form.reader(site.exit, bound_to)
+
+    def again(
+        names: tuple[str, ...], given: tuple[Any, ...], kwargs: Mapping[str, Any], *ended: Any
+    ) -> tuple[Any, ...]:
+        return form.one_by_one(names, bound_to, (*ended, *given), kwargs)
+
+    def raised(
+        error: BaseException, given: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> list[Any]:
+        names = tuple(name for name in site.exit if name in form.on_raise)
+        read = iter(form.one_by_one(names, bound_to, (None, error, *given), kwargs))
+        return [next(read) if name in form.on_raise else MISSING for name in site.exit]
+
+    raised_or_none = raised if form.on_raise else None
+
+    def end_later(
+        record: Record, theirs: Any, given: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        def returned(result: Any) -> None:
+            values = again(site.exit, given, kwargs, result, None)
+            record[len(record) - len(values) :] = values
+
+        def failed(error: BaseException) -> None:
+            record[OUTCOME] = _UNREAD
+            close(record, error, raised_or_none, given, kwargs)
+
+        return end_with(record, theirs, returned, failed)
+
+    advice = form.make(function, entry, exit_, again, raised_or_none, end_later)
+    if not is_plain(function):
+        from dytopo_autotrace.weave.proxy import Proxy  # noqa: PLC0415 - loads wrapt
+
+        return Proxy(function, advice, switch)
+    give_defaults(function, advice)
+    return functools.update_wrapper(advice, function)
+
+
+_PROXIES: Final = "dytopo_autotrace.weave.proxy"
+"""The module of our proxies, by name: it is loaded when the first one is made."""
+
+
+def is_plain(function: Any) -> bool:
+    """Whether this is a function and nothing else: proxies of functions say that they are, too."""
+    return type(function) is FunctionType
+
+
+def is_advice(function: Any) -> bool:
+    """Whether this is what `advise` made, and still records."""
+    if type(function).__module__ == _PROXIES:
+        switch = function._self_switch  # noqa: SLF001 - it is ours
+    elif is_plain(function) and is_hidden(function.__code__):  # wrappers copy attributes, not code
+        switch = function.__globals__[OURS + "switch"]
+    else:
+        return False
+    return bool(switch.on)
+
+
+def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any:
+    is_coroutine = is_plain(function) and bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    site, parameters = form.site, form.parameters
+    header = parameters.header
+    if not is_plain(function):
+        # The proxy says what is called: bound to an instance, it is another object each time.
+        header = f"{OURS}function, {OURS}bound, /, {header}"
+    given = {"positional": parameters.positional, "named": parameters.named}
+    entries = [f"{OURS}in{index}" for index in range(len(site.entry))]
+    places = [f"{OURS}record[{VALUES + len(entries) + index}]" for index in range(len(site.exit))]
+    source = _TEMPLATE.format(
+        async_="async " if is_coroutine else "",
+        await_="await " if is_coroutine else "",
+        header=header,
+        arguments=parameters.arguments,
+        **given,
+        begin=_BEGIN_ALWAYS if form.starts_trace else _BEGIN,
+        links=_LINKS if form.starts_trace else "None",
+        entry=_read(form, site.entry, entries, "entry", "None, None"),
+        values=", ".join([*entries, *[f"{OURS}missing"] * len(places)]),
+        exit=_read(form, site.exit, places, "exit", f"{OURS}result, None"),
+        if_current=_IF_CURRENT if is_coroutine else "",
+        hand_back="" if is_coroutine else _HAND_BACK.format(**given),
+    )
+    ours = {
+        "switch": switch,
+        "site": site,
+        "append": into.buffer.append,
+        "next_id": into.next_id,
+        "get": current.get,
+        "put": current.set,
+        "begin": begin_trace,
+        "now": clock.now_ns,
+        "close": close,
+        "error": None,
+        "unread": _UNREAD,
+        "without_our_head": without_our_head,
+        "Exception": Exception,
+        "BaseException": BaseException,
+        "Coroutine": CoroutineType,
+    }
+    scope = {**form.values, **{OURS + name: value for name, value in ours.items()}}
+    exec(compile(source, "<dytopo_autotrace advice>", "exec", dont_inherit=True), scope)  # noqa: S102
+    make = scope["make"]
+    name, qualname = _names_of(function)
+    code = next(const for const in make.__code__.co_consts if isinstance(const, CodeType))
+    named = code.replace(co_name=name, co_qualname=qualname)
+    hide(named)
+    consts = tuple(named if const is code else const for const in make.__code__.co_consts)
+    make.__code__ = make.__code__.replace(co_consts=consts)
+    return make
+
+
+def _read(form: Shape, names: tuple[str, ...], targets: list[str], reader: str, ended: str) -> str:
+    if not names:
+        return "pass"
+    parameters = form.parameters
+    if form.reads_directly:
+        statements = "\n                    ".join(
+            f"{target} = {form.sources[name]}" for target, name in zip(targets, names, strict=True)
+        )
+    else:
+        given = f"{ended}, *{parameters.positional}, **{parameters.named}"
+        statements = f"{', '.join(targets)}, = {OURS}{reader}({given})"
+    return _READ.format(
+        statements=statements,
+        targets=f"{', '.join(targets)},",
+        names=names,
+        positional=parameters.positional,
+        named=parameters.named,
+        ended=ended,
+    )
+
+
+def _names_of(function: Any) -> tuple[str, str]:
+    if is_plain(function):
+        return function.__code__.co_name, function.__code__.co_qualname
+    return "advice", "advice"
+
+
+def close(
+    record: Record,
+    error: BaseException,
+    raised: Callable[..., list[Any]] | None,
+    given: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    """Keep what is to be kept of a call that raised; its traceback goes on without our frame."""
+    without_our_head(error)
+    record[OUTCOME] = outcome_of(error)
+    if raised is not None:
+        values = raised(error, given, kwargs)
+        record[len(record) - len(values) :] = values

@@ -1,0 +1,82 @@
+"""The woven form of each kind of thing that a rule can name, or the reason why there is none."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from dytopo_autotrace.rules.model import Capture, Rule
+from dytopo_autotrace.weave.advice import Switch, advise, is_advice, is_plain
+from dytopo_autotrace.weave.ledger import Ledger
+from dytopo_autotrace.weave.shape import Refusal, Shape, innermost, shape
+
+
+@dataclass(slots=True)
+class Weaver:
+    """What everything woven together shares: limits on what is kept, one ledger, one switch."""
+
+    capture: Capture
+    ledger: Ledger
+    switch: Switch = field(default_factory=Switch)
+    shapes: dict[tuple[Any, ...], Shape] = field(default_factory=dict)
+
+    def weave(self, rule: Rule, qualname: str, raw: Any) -> Any:
+        """The woven form of what stands in a class or module, of the same kind.
+
+        Raises:
+            Refusal: it cannot be woven, and why.
+        """
+        kind = type(raw)  # not with isinstance: proxies pretend to be what they stand for
+        if issubclass(kind, classmethod | staticmethod):
+            return _like(raw, self._advised(rule, qualname, raw.__func__))
+        if issubclass(kind, property | functools.cached_property):
+            raise Refusal(f"{qualname} is a {kind.__name__}; name a function or a method.")
+        if issubclass(kind, type):
+            raise Refusal(f"{qualname} is a class; name its methods, such as {qualname}.*")
+        if not callable(raw):
+            raise Refusal(f"{qualname} is a {kind.__name__}, which cannot be called.")
+        return self._advised(rule, qualname, raw)
+
+    def _advised(self, rule: Rule, qualname: str, function: Any) -> Any:
+        if is_advice(function):
+            raise Refusal(f"{qualname} is woven already.")
+        if inspect.isbuiltin(function) or isinstance(function, _C_KINDS):
+            raise Refusal(f"{qualname} is written in C, so its parameters cannot be seen.")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise Refusal(f"{qualname} is a generator, and a call of it only makes the iterator.")
+        inner = innermost(function)
+        own_code = function.__code__ if is_plain(function) else None
+        key = (rule, qualname, own_code, inner and inner.__code__)
+        form = self.shapes.get(key)
+        if form is None:
+            form = self.shapes[key] = shape(rule, qualname, function, self.capture)
+        return advise(function, form, self.switch)
+
+    def decorate(self, rule: Rule, place: str, qualname: str, raw: Any) -> Any:
+        """The woven form if there is one, else what was given; noted either way, and never raises."""
+        if not self.switch.on:
+            return raw  # Code woven at its source stays when the rest is taken out.
+        try:
+            woven = self.weave(rule, qualname, raw)
+        except Refusal as refusal:
+            self.ledger.note(rule.name, place, "refused", str(refusal))
+        except Exception as fault:
+            self.ledger.note(rule.name, place, "failed", f"{type(fault).__name__}: {fault}")
+        else:
+            self.ledger.note(rule.name, place, "woven")
+            return woven
+        return raw
+
+
+_C_KINDS = (type(str.join), type("".join), type(object.__init__))
+
+
+def _like(raw: Any, function: Any) -> Any:
+    woven = type(raw)(function)
+    # What was hung on the descriptor stays; abstractness is read through to the function.
+    for name, value in vars(raw).items():
+        if name != "__wrapped__":
+            vars(woven).setdefault(name, value)
+    return woven

@@ -1,0 +1,410 @@
+"""Runs a program as `python program` would, with the functions of its main module woven.
+
+A script is set up as CPython's main.c does it; modules, directories and zip files are handed to
+`runpy`, as main.c does too. An exception that nothing catches leaves through the interpreter, which
+then shows it, sets the exit code, and dies of SIGINT if need be; we only take our frames out of it.
+
+What a program can still tell: `sys.orig_argv` and the stack (`traceback.print_stack()`, the depth at
+which a RecursionError comes) have us in them, and more modules are loaded and one more thread runs
+than without us.
+"""
+
+# ruff: noqa: PTH100, PTH109, PTH110, PTH113, PTH114, PTH115, PTH117, PTH118, PTH119, PTH120
+# ruff: noqa: PTH122, PTH123, PTH208
+# main.c works on path names as they are written; pathlib would tidy them up.
+
+from __future__ import annotations
+
+import builtins
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Protocol
+
+from dytopo_autotrace.errors import UsageError, nearest
+
+MAIN = "__main__"
+
+
+class Watch(Protocol):
+    """What is told about the program. None of it may raise."""
+
+    def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
+        """The main module's code with its functions woven, None to run it as it is."""
+
+    def ended(self, error: BaseException | None) -> None:
+        """The main module has ended; other threads and exit handlers may still run."""
+
+
+class NotRunnableError(UsageError):
+    """There is nothing that could be run: why, and what there is instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A file that is the program."""
+
+    path: str
+    """As it was given."""
+    file: str
+    """The absolute path, not normalized: what `__file__` and tracebacks show."""
+    source: bytes
+    code: CodeType | None
+    """None if it does not compile."""
+    is_compiled: bool
+
+    @property
+    def path0(self) -> str:
+        """What Python puts in front of `sys.path`."""
+        return os.path.dirname(os.path.realpath(self.path))
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        return MAIN, os.path.splitext(os.path.basename(self.path))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module, or a directory or zip file with a `__main__`, that runpy finds and runs."""
+
+    name: str
+    path: str | None = None
+    """The directory or zip file as it was given, None for `-m`."""
+
+    @property
+    def path0(self) -> str | None:
+        """What Python puts in front of `sys.path`, None for nothing."""
+        try:
+            return os.getcwd() if self.path is None else _absolute(self.path)
+        except FileNotFoundError:
+            return None
+
+
+Program = Script | Module
+
+
+def find_script(path: str) -> Program:
+    """A script, or a directory or zip file with a `__main__.py`.
+
+    Raises:
+        NotRunnableError: there is nothing at this path that could be run.
+    """
+    if not os.path.exists(path):
+        raise NotRunnableError(f"can't open file {path!r}: {_why_missing(path)}")
+    container = _importer(path)
+    if container is not None:
+        if container.find_spec(MAIN) is None:
+            raise NotRunnableError(
+                f"can't find '__main__' in {path!r}: "
+                f"give it a __main__.py, or name a script in it.{_scripts_in(path)}"
+            )
+        return Module(MAIN, path)
+    try:
+        with open(path, "rb") as stream:
+            source = stream.read()
+    except OSError as error:
+        raise NotRunnableError(
+            f"can't open file {path!r}: {error.strerror}. Name a Python script that can be read."
+        ) from None
+    is_compiled = path.endswith(".pyc") or source[:4] == importlib.util.MAGIC_NUMBER
+    if not is_compiled and b"\0" in source:
+        raise NotRunnableError(
+            f"{path!r} is no Python script: byte {source.index(0)} is null. "
+            "Name the script that it starts, or use -m with a module."
+        )
+    file = _absolute(path)
+    return Script(path, file, source, _compiled(source, file, is_compiled), is_compiled)
+
+
+def find_module(name: str) -> Program:
+    """A module by name, as `python -m` takes it; it is looked up when it is run.
+
+    Raises:
+        NotRunnableError: the name is that of a file.
+    """
+    if os.path.isfile(name):
+        # runpy would look for a module in a module, and import the file for that.
+        raise NotRunnableError(f"can't run -m {name}: that is a file. Leave out -m: {name}")
+    return Module(name)
+
+
+def _absolute(path: str) -> str:
+    # os.path.abspath would drop the `..` that Python leaves in.
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+
+
+def _importer(path: str) -> Any:
+    for hook in sys.path_hooks:
+        try:
+            return hook(path)
+        except ImportError:
+            continue
+    return None
+
+
+def _loader(file: str, *, is_compiled: bool) -> Any:
+    if is_compiled:
+        return importlib.machinery.SourcelessFileLoader(MAIN, file)
+    return importlib.machinery.SourceFileLoader(MAIN, file)
+
+
+def _compiled(source: bytes, file: str, is_compiled: bool) -> CodeType | None:
+    # Warnings wait until all is compiled: Python gives them again with an error (see `_ask_python`).
+    with warnings.catch_warnings(record=True) as raised:
+        try:
+            if is_compiled:
+                return _loader(file, is_compiled=True).get_code(MAIN)  # type: ignore[no-any-return]
+            code = compile(source, file, "exec", dont_inherit=True)
+        except Exception:
+            return None
+    for each in raised:
+        warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+    return code
+
+
+def _why_missing(path: str) -> str:
+    if os.path.islink(path):
+        return f"it is a link to {os.readlink(path)!r}, which does not exist."
+    name = os.path.basename(path)
+    if path == name and name.startswith("python"):
+        return "there is no such file. The interpreter is not named: leave it out."
+    where = os.path.dirname(os.path.abspath(path))
+    try:
+        names = os.listdir(where)
+    except OSError:
+        return f"there is no directory {where!r}."
+    return f"there is no such file.{_did_you_mean(name, names)}"
+
+
+def _scripts_in(path: str) -> str:
+    try:
+        names = sorted(name for name in os.listdir(path) if name.endswith(".py"))
+    except OSError:
+        return ""
+    return f" It has {', '.join(names[:5])}." if names else ""
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    hint = nearest(name, names)
+    return f" {hint}" if hint.startswith("Did") else ""
+
+
+def run(program: Program, args: Sequence[str], watch: Watch | None = None) -> None:
+    """Execute a program as `__main__`; what it raises comes out as it would without us.
+
+    Args:
+        program: what to run; our own entry in `sys.path` must be gone.
+        args: `sys.argv` after the program's name.
+        watch: weaves the main module and hears how it ended.
+
+    Raises:
+        NotRunnableError: the module that `-m` names cannot be run; nothing of it has been.
+    """
+    main = _set_up(program, args)
+    try:
+        if isinstance(program, Script):
+            try:
+                exec(_code(program, args, watch), vars(main))  # noqa: S102 - a launcher's work
+            finally:
+                _flush()
+        else:
+            import runpy  # noqa: PLC0415 - a script does without
+
+            _weave_what_it_finds(runpy, watch)
+            runpy._run_module_as_main(program.name, program.path is None)  # type: ignore[attr-defined] # noqa: SLF001 - main.c calls it, and so its frames are in tracebacks
+    except (SystemExit, NotRunnableError) as error:
+        _tell(watch, error)
+        raise
+    except BaseException as error:
+        _tell(watch, error)
+        _step_aside(main, program)
+        raise
+    _tell(watch, None)
+    _tidy(main, program)
+
+
+def _set_up(program: Program, args: Sequence[str]) -> ModuleType:
+    sys.argv[:] = ["-m" if program.path is None else program.path, *args]
+    is_container = isinstance(program, Module) and program.path is not None
+    path0 = program.path0
+    if path0 is not None and (is_container or not sys.flags.safe_path):
+        sys.path.insert(0, path0)
+        _make_way(path0)
+    main = ModuleType(MAIN)
+    vars(main)["__loader__"] = importlib.machinery.BuiltinImporter
+    if sys.version_info < (3, 14):
+        vars(main)["__annotations__"] = {}
+    vars(main)["__builtins__"] = builtins
+    if isinstance(program, Script):
+        loader = _loader(program.file, is_compiled=program.is_compiled)
+        vars(main).update(__file__=program.file, __cached__=None, __loader__=loader)
+    sys.modules[MAIN] = main
+    return main
+
+
+def _make_way(path0: str) -> None:
+    """Forget modules that we imported where the program has others of the same name."""
+    importer = _importer(path0)
+    names = list(sys.modules)
+    first = next((names.index(each) for each in ("runpy", _OURS) if each in names), 0)
+    for name in dict.fromkeys(each.partition(".")[0] for each in names[first:]):
+        spec = getattr(sys.modules[name], "__spec__", None) if name in sys.modules else None
+        if importer is None or name in (MAIN, _OURS) or spec is None or not spec.has_location:
+            continue
+        theirs = importer.find_spec(name)
+        if theirs and theirs.loader and theirs.origin != spec.origin:
+            for each in names:
+                if each == name or each.startswith(f"{name}."):
+                    sys.modules.pop(each, None)
+
+
+_OURS = __name__.partition(".")[0]
+
+
+def _code(script: Script, args: Sequence[str], watch: Watch | None) -> CodeType:
+    if script.code is None:
+        _ask_python(script, args)
+        if script.is_compiled:
+            return _loader(script.file, is_compiled=True).get_code(MAIN)  # type: ignore[no-any-return]
+        return compile(script.source, script.file, "exec", dont_inherit=True)
+    woven = None
+    if watch is not None and not script.is_compiled:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # They were given when it was compiled without us.
+            woven = watch.compile(script.source, script.file, *script.known_as)
+    return woven or script.code
+
+
+def _ask_python(script: Script, args: Sequence[str]) -> None:
+    """Become a plain Python that says what is wrong with a script that does not compile.
+
+    `compile` words some errors in another way than the interpreter does for a file.
+    """
+    if os.name == "nt" or not sys.executable:
+        return  # There the shell would not wait for it.
+    import subprocess  # noqa: PLC0415 - only for a script that does not compile
+
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
+    try:
+        os.execv(sys.executable, [sys.executable, *flags, script.path, *args])  # noqa: S606
+    except OSError:
+        return
+
+
+def _weave_what_it_finds(runpy: Any, watch: Watch | None) -> None:
+    """Have runpy take the woven code of the module that it looks up next."""
+    look_up = runpy._get_module_details  # noqa: SLF001 - as pdb does
+
+    def look_up_and_weave(name: str, error: type[Exception] = ImportError) -> Any:
+        runpy._get_module_details = look_up  # noqa: SLF001
+        try:
+            name, spec, code = look_up(name, error)
+        except BaseException as fault:
+            if error is runpy._Error and type(fault) is error:  # noqa: SLF001
+                raise NotRunnableError(f"can't run -m {name}: {_explain(name, fault)}") from None
+            if fault.__traceback__ is not None:
+                fault.__traceback__ = fault.__traceback__.tb_next
+            raise
+        return name, spec, (watch and _woven(spec, watch)) or code
+
+    runpy._get_module_details = look_up_and_weave  # noqa: SLF001
+
+
+def _woven(spec: importlib.machinery.ModuleSpec, watch: Watch) -> CodeType | None:
+    loader: Any = spec.loader
+    if type(loader).__module__ == "dytopo_autotrace.weave.loader":
+        spec.loader = loader = loader.__wrapped__
+    try:
+        source, filename = loader.get_source(spec.name), loader.get_filename(spec.name)
+    except Exception:
+        return None
+    if source is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return watch.compile(source, filename, *dict.fromkeys((MAIN, spec.name)))
+
+
+def _explain(name: str, fault: BaseException) -> str:
+    import pkgutil  # noqa: PLC0415 - only when something is missing
+
+    found = name
+    while found and found not in sys.modules:
+        found = found.rpartition(".")[0]
+    where = getattr(sys.modules[found], "__path__", None) if found else None
+    if name.startswith(".") or (found == name and where is None):
+        return f"{fault}."
+    if found and where is None:
+        return f"{found!r} is a module, so there is no {name!r} in it."
+    there = [each.name for each in pkgutil.iter_modules(where, f"{found}." if found else "")]
+    if found == name:
+        such = f", such as {', '.join(there[:5])}" if there else ""
+        return f"the package has no __main__. Give it one, or name a module in it{such}."
+    missing = ".".join(name.split(".")[: found.count(".") + 1 + bool(found)])
+    if missing in there:
+        return f"{fault}."
+    near = _did_you_mean(missing.rpartition(".")[2], [each.rpartition(".")[2] for each in there])
+    near = near.replace("'", f"'{found}." if found else "'", 1)
+    return f"there is no module {missing!r}.{near}"
+
+
+def _tell(watch: Watch | None, error: BaseException | None) -> None:
+    if watch is not None:
+        watch.ended(error)
+
+
+def _flush() -> None:
+    # As the interpreter does when a script has ended, before it shows an exception.
+    for name in ("stderr", "stdout"):
+        try:
+            getattr(sys, name).flush()
+        except Exception:
+            pass
+
+
+def _step_aside(main: ModuleType, program: Program) -> None:
+    """Have the exception that is leaving shown without our frames, once it has left."""
+    is_missing = not hasattr(sys, "excepthook")
+    theirs = sys.__excepthook__ if is_missing else sys.excepthook
+
+    def show(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        sys.excepthook = theirs
+        if is_missing:
+            del sys.excepthook
+            print("sys.excepthook is missing", file=sys.stderr)  # noqa: T201 - Python's words
+        error.__traceback__ = sys.last_traceback = rest = _beyond_us(traceback)
+        try:
+            theirs(kind, error, rest)
+        except BaseException as fault:
+            if fault.__traceback__ is not None:
+                fault.__traceback__ = fault.__traceback__.tb_next
+            raise
+        finally:
+            _tidy(main, program)
+
+    sys.excepthook = show
+
+
+def _beyond_us(traceback: TracebackType | None) -> TracebackType | None:
+    step = traceback
+    while step is not None and step.tb_frame.f_code is not run.__code__:
+        step = step.tb_next
+    if step is None:
+        return traceback
+    while step is not None and step.tb_frame.f_code.co_filename == __file__:
+        step = step.tb_next
+    return step
+
+
+def _tidy(main: ModuleType, program: Program) -> None:
+    # As the interpreter does when a script has ended.
+    if isinstance(program, Script):
+        for name in ("__file__", "__cached__"):
+            vars(main).pop(name, None)

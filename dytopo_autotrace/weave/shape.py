@@ -1,0 +1,182 @@
+"""What a rule makes of one function: everything about its advice that is settled before any call."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
+
+from dytopo_autotrace.collect.span import AGENT, FAILED, MISSING, RESERVED, Measurement, Site
+from dytopo_autotrace.errors import nearest
+from dytopo_autotrace.rules.expressions import Expression
+from dytopo_autotrace.rules.model import Capture, Rule
+from dytopo_autotrace.weave.capture import (
+    ANYTHING,
+    Keeper,
+    Parameters,
+    Reader,
+    namespace,
+    reader,
+    value_source,
+)
+
+
+class Refusal(Exception):  # noqa: N818 - nothing went wrong, it is an answer
+    """Why a target is not woven, in words for the person who wrote the rule."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """The advice of one rule on one function, shared by closures that are defined again and again."""
+
+    site: Site
+    starts_trace: bool
+    parameters: Parameters
+    """Of the function that is called, which the advice has as well."""
+    bound_to: Parameters
+    """Of the function whose parameters the expressions name: the same, or the one that is wrapped."""
+    sources: dict[str, str]
+    """Capture name -> source of its value."""
+    values: dict[str, Any]
+    """The globals that the sources need."""
+    on_raise: frozenset[str]
+    """Names among those captured at exit that can be read when the call raised."""
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """How often each captured value could not be read."""
+    readers: dict[tuple[str, ...], Callable[[FunctionType | None], Reader]] = field(
+        default_factory=dict
+    )
+    """Compiled on use, by the names of what they read."""
+    make: Callable[..., FunctionType] | None = None
+    """The generated advice, once it has been generated."""
+
+    @property
+    def reads_directly(self) -> bool:
+        """Whether the expressions can stand in the advice, or need a reader that binds for them."""
+        return self.parameters is self.bound_to
+
+    def reader(self, names: tuple[str, ...], function: FunctionType | None) -> Reader | None:
+        """Reads all of the named values, None if there are none."""
+        return self._reader(names)(function) if names else None
+
+    def _reader(self, names: tuple[str, ...]) -> Callable[[FunctionType | None], Reader]:
+        known = self.readers.get(names)
+        if known is None:
+            sources = {name: self.sources[name] for name in names}
+            known = self.readers[names] = reader(sources, self.bound_to, self.values)
+        return known
+
+    def one_by_one(
+        self,
+        names: tuple[str, ...],
+        function: FunctionType | None,
+        given: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> tuple[Any, ...]:
+        """Each value on its own: one that cannot be read is `MISSING`, and counted.
+
+        Args:
+            given: result and error of the call, then its positional arguments.
+        """
+        values: list[Any] = []
+        for name in names:
+            try:
+                values += self._reader((name,))(function)(*given, **kwargs)
+            except Exception:
+                values.append(MISSING)
+                self.unreadable[shown(name)] += 1
+        return tuple(values)
+
+
+def innermost(function: Any) -> FunctionType | None:
+    """The plain function below decorators that say what they wrap."""
+    try:
+        inner = inspect.unwrap(function)
+    except ValueError:
+        return None
+    inner = getattr(inner, "__func__", inner)
+    return inner if type(inner) is FunctionType else None
+
+
+def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
+    """Settle what a rule's advice does for a function.
+
+    Raises:
+        Refusal: an expression names something that the function does not have.
+    """
+    expressions = _expressions(rule)
+    own = Parameters.of(function) if type(function) is FunctionType else ANYTHING
+    named = frozenset[str]().union(*(expression.names for expression in expressions.values()))
+    bound_to = own
+    inner = innermost(function)
+    if inner is not None and not named - {"result", "error"} <= own.names:
+        bound_to = Parameters.of(inner)
+    known = {*bound_to.names, "result", "error"}
+    for name, expression in expressions.items():
+        for unknown in sorted(expression.names - known):
+            raise Refusal(
+                f"{shown(name)} = {expression.text!r} names {unknown!r}, "
+                f"which is no parameter of {qualname}. {nearest(unknown, known)}"
+            )
+    keeper = Keeper(capture)
+    at_exit = [name for name, each in expressions.items() if each.names & {"result", "error"}]
+    site = Site(
+        operation=rule.operation or qualname,
+        role=rule.role,
+        rule=rule.name,
+        entry=tuple(name for name in expressions if name not in at_exit),
+        exit=tuple(at_exit),
+        measurements=_measurements(rule),
+        failed_if=rule.failed_if.text if rule.failed_if else "",
+        max_length=capture.max_length,
+    )
+    return Shape(
+        site=site,
+        starts_trace=rule.role == "orchestrator",
+        parameters=own,
+        bound_to=bound_to,
+        sources={name: value_source(name, each, keeper) for name, each in expressions.items()},
+        values=namespace(keeper),
+        on_raise=frozenset(name for name in at_exit if "result" not in expressions[name].names),
+    )
+
+
+def _expressions(rule: Rule) -> dict[str, Expression]:
+    named: dict[str, Expression] = {}
+    if rule.agent:
+        named[AGENT] = rule.agent
+    named.update(rule.attributes)
+    if rule.failed_if:
+        named[FAILED] = rule.failed_if
+    for index, metric in enumerate(rule.metrics):
+        # A rule may record one metric twice, under different labels.
+        named[f"\0{metric.name}\0{index}"] = metric.value
+        for label, expression in metric.labels.items():
+            named[f"\0{metric.name}\0{index}\0{label}"] = expression
+    return named
+
+
+def shown(capture_name: str) -> str:
+    """A capture name as the author of the rule knows it."""
+    reserved = {AGENT: "agent", FAILED: "failed_if"}
+    if capture_name in reserved or not capture_name.startswith(RESERVED):
+        return reserved.get(capture_name, capture_name)
+    _, metric, _, *label = capture_name.split(RESERVED)
+    return f"metric {metric}, label {label[0]}" if label else f"metric {metric}"
+
+
+def _measurements(rule: Rule) -> tuple[Measurement, ...]:
+    return tuple(
+        Measurement(
+            name=metric.name,
+            kind=metric.kind,
+            value=f"\0{metric.name}\0{index}",
+            labels=tuple((label, f"\0{metric.name}\0{index}\0{label}") for label in metric.labels),
+            help=metric.help,
+            buckets=metric.buckets or None,
+        )
+        for index, metric in enumerate(rule.metrics)
+    )
