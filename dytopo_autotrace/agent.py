@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from dytopo_autotrace.collect.failures import failures
 from dytopo_autotrace.collect.metrics import metrics
@@ -81,7 +81,7 @@ class Installation:
         if _installed is self:
             _installed = None
 
-    def __enter__(self) -> Installation:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -133,9 +133,7 @@ def install(
     if _installed is not None:
         _installed.uninstall()
     weaver = Weaver(ruleset.capture, Ledger())
-    modules = Modules(
-        compile_rules(ruleset), weaver, frozenset(ruleset.adopt), _classic_names
-    )
+    modules = Modules(compile_rules(ruleset), weaver, frozenset(ruleset.adopt), _classic_names)
     finder = Finder(modules)
     # First the finder, then what is loaded: a module that another thread imports in between is
     # woven by the one or the other.

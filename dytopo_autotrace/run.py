@@ -5,8 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ from dytopo_autotrace.collect.tracing import traces
 if TYPE_CHECKING:
     from dytopo_autotrace.analyze.records import RuleState, RunRecords
     from dytopo_autotrace.rules.model import Rule, RuleSet
+    from dytopo_autotrace.weave.ledger import Entry
+    from dytopo_autotrace.weave.modules import Modules
 
 
 class Run:
@@ -118,7 +119,7 @@ class Run:
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
             rules=tuple(rule_states(self._installation)),
-            drops=drops(),
+            drops=drops(self._installation),
             cost=Cost(pipeline.started, seconds_per_call(), pipeline.drain_seconds),
             faults=tuple(map(str, ruleset.faults)) if ruleset else (),
             remarks=tuple(remarks(self._installation)),
@@ -153,16 +154,18 @@ def watch(
 def say(text: str) -> None:
     """A line on stderr, if there still is one."""
     if sys.stderr is None:
-        return  # print would take stdout for it
+        return
     try:
-        print(f"dytopo-autotrace: {text}", file=sys.stderr)
+        sys.stderr.write(f"dytopo-autotrace: {text}\n")
     except Exception:
         pass
 
 
-def drops() -> dict[str, int]:
+def drops(installation: agent.Installation) -> dict[str, int]:
     """What was lost on the way, by reason; nothing that was not."""
+    weaver = installation.weaver
     counted = {
+        "calls: a fault of ours, contained": weaver.switch.missed if weaver else 0,
         "spans: the buffer was full": pipeline.dropped,
         "spans: the memory limit was reached": traces.dropped,
         "failures: the memory limit was reached": failures.dropped,
@@ -188,11 +191,20 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
     """What became of each rule."""
     from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
 
-    if installation.ruleset is None or installation.weaver is None:
+    ruleset, weaver, modules = installation.ruleset, installation.weaver, installation.modules
+    if ruleset is None or weaver is None or modules is None:
         return
     calls = agent.counter.calls
-    for rule in installation.ruleset.rules:
-        condition, woven, reason = _condition(installation, rule, calls)
+    entries: dict[str, list[Entry]] = {}
+    for entry in weaver.ledger.entries:
+        entries.setdefault(entry.rule, []).append(entry)
+    own = {rule.name for rule in ruleset.rules if not rule.origin.pack}
+    for rule in ruleset.rules:
+        if rule.origin.pack and rule.name in own:
+            continue  # The user's rule of that name stands in for the pack's.
+        condition, woven, reason = _condition(
+            rule, entries.get(rule.name, ()), modules, calls[rule.name]
+        )
         yield RuleState(
             name=rule.name,
             target=", ".join(target.text for target in rule.targets),
@@ -202,23 +214,20 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
             calls=calls[rule.name],
             reason=reason,
         )
-    yield from _switched_off(installation.ruleset)
+    yield from _switched_off(ruleset)
 
 
 def _condition(
-    installation: agent.Installation, rule: Rule, calls: Counter[str]
+    rule: Rule, entries: Sequence[Entry], modules: Modules, calls: int
 ) -> tuple[str, int, str]:
-    assert installation.weaver is not None
-    assert installation.modules is not None
-    entries = [each for each in installation.weaver.ledger.entries if each.rule == rule.name]
     woven = sum(each.fate == "woven" for each in entries)
     if woven:
-        return ("woven" if calls[rule.name] else "never_called"), woven, ""
+        return ("woven" if calls else "never_called"), woven, ""
     for fate in ("refused", "failed", "nothing_matched"):
         for entry in entries:
             if entry.fate == fate:
                 return fate, 0, f"{entry.place}: {entry.reason}"
-    if any(installation.modules.names(module, rule) for module in installation.modules.seen):
+    if any(modules.names(module, rule) for module in modules.seen):
         return "nothing_matched", 0, "the module was imported, but has no such function"
     return "never_imported", 0, "its module was not imported"
 

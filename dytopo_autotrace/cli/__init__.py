@@ -1,7 +1,5 @@
 """The command line: one command, one file."""
 
-# ruff: noqa: PTH109, PTH120 - pathlib takes longer to import than all of this
-
 from __future__ import annotations
 
 import importlib

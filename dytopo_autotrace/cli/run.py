@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from dytopo_autotrace.cli import COMMANDS
+from dytopo_autotrace.cli.programs import find_module, find_script, why_not
 from dytopo_autotrace.errors import RuleFileError, UsageError, nearest
 from dytopo_autotrace.weave import launch
 from dytopo_autotrace.weave.decorators import is_disabled
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> None:
     except launch.NotRunnableError as error:
         if watch is not None:
             atexit.unregister(watch.finish)
-        _fail(str(error))
+        _fail(f"can't run -m {options.program}: {why_not(options.program, str(error))}")
 
 
 def usage() -> str:
@@ -139,7 +140,7 @@ def _ready(argv: list[str]) -> tuple[Options, launch.Program, Run | None]:
     """All that can fail before the program starts."""
     try:
         options = parse(argv)
-        find = launch.find_module if options.is_module else launch.find_script
+        find = find_module if options.is_module else find_script
         program = find(options.program)
         return options, program, _watch(options, program)
     except RuleFileError as error:
@@ -181,7 +182,7 @@ def _rules(options: Options, program: launch.Program) -> RuleSet:
     from dytopo_autotrace.rules.load import load
 
     try:
-        cwd = os.getcwd()  # noqa: PTH109 - pathlib takes longer to import
+        cwd = os.getcwd()
     except FileNotFoundError:
         cwd = ""  # Python starts in a directory that was deleted, and so do we.
     ruleset = load(options.rules, cwd=cwd, environ=os.environ)

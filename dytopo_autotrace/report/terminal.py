@@ -239,7 +239,9 @@ def _recommendations(summary: RunSummary, width: int) -> Iterator[Line]:
 
 
 def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
-    silent = [rule for rule in summary.rules if rule.state != "woven"]
+    # A rule that is switched off has its faults among those of the file.
+    told = {"woven", "off"} if summary.faults else {"woven"}
+    silent = [rule for rule in summary.rules if rule.state not in told]
     if not silent and not summary.faults:
         return
     yield "RULES", _HEADING
@@ -247,23 +249,23 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
         yield from _item("!", fault, width, style="red")
     if len(summary.faults) > _RULES_SHOWN:
         yield f"   and {len(summary.faults) - _RULES_SHOWN} more faults", ""
-    for state, told in _SILENT.items():
+    for state, words in _SILENT.items():
         packed = [r for r in silent if r.state == state and r.origin.startswith("pack")]
         own = [r for r in silent if r.state == state and not r.origin.startswith("pack")]
         if state == "never_called":
-            yield from _names(told, [*own, *packed], width)
+            yield from _names(words, [*own, *packed], width)
             continue
         for rule in own[:_RULES_SHOWN]:
             # A reason names its place; without one the target says where to look.
             reason = rule.reason or rule.target
-            yield from _item("-", f"{rule.name}: {told}. {reason}".rstrip(". "), width, most=3)
+            yield from _item("-", f"{rule.name}: {words}. {reason}".rstrip(". "), width, most=3)
         if len(own) > _RULES_SHOWN:
-            yield f"   and {len(own) - _RULES_SHOWN} more: {told}", ""
+            yield f"   and {len(own) - _RULES_SHOWN} more: {words}", ""
         if packed and state == "never_imported":
             text = f"{wording.count(len(packed), 'rule')} of packs for modules never imported"
             yield from _item("-", text, width, style=_QUIET)
         else:
-            yield from _names(f"{told}, in packs", packed, width)
+            yield from _names(f"{words}, in packs", packed, width)
 
 
 def _names(told: str, rules: Sequence[RuleState], width: int) -> Iterator[Line]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import re
 import sys
@@ -213,7 +212,7 @@ class Builder:
         if role in ROLES:
             return role
         # A role that only looks like a standard one is a slip that no analyzer would notice.
-        close = difflib.get_close_matches(role.lower(), ROLES, n=1, cutoff=0.8)
+        close = [] if self._origin.pack else _resembling(role)
         if close:
             self._fault(
                 path,
@@ -420,3 +419,9 @@ def _names(key: Key) -> str:
 def _unused(name: str, taken: set[str]) -> str:
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     return name if name not in taken else next(each for each in numbered if each not in taken)
+
+
+def _resembling(role: str) -> list[str]:
+    import difflib  # noqa: PLC0415 - only for roles that are not standard
+
+    return difflib.get_close_matches(role.lower(), ROLES, n=1, cutoff=0.8)

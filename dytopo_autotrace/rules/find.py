@@ -1,7 +1,6 @@
 """Which rule file counts, and what is in it: TOML or the fault that keeps it from being TOML."""
 
 # pathlib takes longer to import than all of this to run, and this runs at every start.
-# ruff: noqa: PTH111, PTH118, PTH119, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 

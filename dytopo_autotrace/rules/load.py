@@ -4,8 +4,6 @@ Every fault is reported at once and nothing is raised. A bad rule is left out, s
 rule, a pack's for instance, may match in its stead; a file that cannot be read has no rules.
 """
 
-# ruff: noqa: PTH100, PTH118, PTH120, PTH208 - pathlib takes longer to import than this to run
-
 from __future__ import annotations
 
 import os

@@ -9,8 +9,6 @@ which a RecursionError comes) have us in them, and more modules are loaded and o
 than without us.
 """
 
-# ruff: noqa: PTH100, PTH109, PTH110, PTH113, PTH114, PTH115, PTH117, PTH118, PTH119, PTH120
-# ruff: noqa: PTH122, PTH123, PTH208
 # main.c works on path names as they are written; pathlib would tidy them up.
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Protocol
 
-from dytopo_autotrace.errors import UsageError, nearest
+from dytopo_autotrace.errors import UsageError
 
 MAIN = "__main__"
 
@@ -42,7 +40,7 @@ class Watch(Protocol):
 
 
 class NotRunnableError(UsageError):
-    """There is nothing that could be run: why, and what there is instead."""
+    """What `-m` names cannot be run, in the words of runpy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Module:
     def path0(self) -> str | None:
         """What Python puts in front of `sys.path`, None for nothing."""
         try:
-            return os.getcwd() if self.path is None else _absolute(self.path)
+            return os.getcwd() if self.path is None else absolute(self.path)
         except FileNotFoundError:
             return None
 
@@ -88,57 +86,20 @@ class Module:
 Program = Script | Module
 
 
-def find_script(path: str) -> Program:
-    """A script, or a directory or zip file with a `__main__.py`.
-
-    Raises:
-        NotRunnableError: there is nothing at this path that could be run.
-    """
-    if not os.path.exists(path):
-        raise NotRunnableError(f"can't open file {path!r}: {_why_missing(path)}")
-    container = _importer(path)
-    if container is not None:
-        if container.find_spec(MAIN) is None:
-            raise NotRunnableError(
-                f"can't find '__main__' in {path!r}: "
-                f"give it a __main__.py, or name a script in it.{_scripts_in(path)}"
-            )
-        return Module(MAIN, path)
-    try:
-        with open(path, "rb") as stream:
-            source = stream.read()
-    except OSError as error:
-        raise NotRunnableError(
-            f"can't open file {path!r}: {error.strerror}. Name a Python script that can be read."
-        ) from None
+def read_script(path: str, source: bytes) -> Script:
+    """What a file is as a program, compiled."""
     is_compiled = path.endswith(".pyc") or source[:4] == importlib.util.MAGIC_NUMBER
-    if not is_compiled and b"\0" in source:
-        raise NotRunnableError(
-            f"{path!r} is no Python script: byte {source.index(0)} is null. "
-            "Name the script that it starts, or use -m with a module."
-        )
-    file = _absolute(path)
+    file = absolute(path)
     return Script(path, file, source, _compiled(source, file, is_compiled), is_compiled)
 
 
-def find_module(name: str) -> Program:
-    """A module by name, as `python -m` takes it; it is looked up when it is run.
-
-    Raises:
-        NotRunnableError: the name is that of a file.
-    """
-    if os.path.isfile(name):
-        # runpy would look for a module in a module, and import the file for that.
-        raise NotRunnableError(f"can't run -m {name}: that is a file. Leave out -m: {name}")
-    return Module(name)
-
-
-def _absolute(path: str) -> str:
-    # os.path.abspath would drop the `..` that Python leaves in.
+def absolute(path: str) -> str:
+    """A path as Python makes it absolute: unlike os.path's, it keeps every `..`."""
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
-def _importer(path: str) -> Any:
+def importer_of(path: str) -> Any:
+    """What imports from a directory or zip file, None if a path is neither."""
     for hook in sys.path_hooks:
         try:
             return hook(path)
@@ -165,33 +126,6 @@ def _compiled(source: bytes, file: str, is_compiled: bool) -> CodeType | None:
     for each in raised:
         warnings.showwarning(each.message, each.category, each.filename, each.lineno)
     return code
-
-
-def _why_missing(path: str) -> str:
-    if os.path.islink(path):
-        return f"it is a link to {os.readlink(path)!r}, which does not exist."
-    name = os.path.basename(path)
-    if path == name and name.startswith("python"):
-        return "there is no such file. The interpreter is not named: leave it out."
-    where = os.path.dirname(os.path.abspath(path))
-    try:
-        names = os.listdir(where)
-    except OSError:
-        return f"there is no directory {where!r}."
-    return f"there is no such file.{_did_you_mean(name, names)}"
-
-
-def _scripts_in(path: str) -> str:
-    try:
-        names = sorted(name for name in os.listdir(path) if name.endswith(".py"))
-    except OSError:
-        return ""
-    return f" It has {', '.join(names[:5])}." if names else ""
-
-
-def _did_you_mean(name: str, names: Sequence[str]) -> str:
-    hint = nearest(name, names)
-    return f" {hint}" if hint.startswith("Did") else ""
 
 
 def run(program: Program, args: Sequence[str], watch: Watch | None = None) -> None:
@@ -249,7 +183,7 @@ def _set_up(program: Program, args: Sequence[str]) -> ModuleType:
 
 def _make_way(path0: str) -> None:
     """Forget modules that we imported where the program has others of the same name."""
-    importer = _importer(path0)
+    importer = importer_of(path0)
     names = list(sys.modules)
     first = next((names.index(each) for each in ("runpy", _OURS) if each in names), 0)
     for name in dict.fromkeys(each.partition(".")[0] for each in names[first:]):
@@ -285,8 +219,8 @@ def _ask_python(script: Script, args: Sequence[str]) -> None:
 
     `compile` words some errors in another way than the interpreter does for a file.
     """
-    if os.name == "nt" or not sys.executable:
-        return  # There the shell would not wait for it.
+    if os.name == "nt" or not sys.executable or not os.path.isfile(script.path):
+        return  # The shell would not wait for it, or what comes from a pipe has been read.
     import subprocess  # noqa: PLC0415 - only for a script that does not compile
 
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
@@ -306,7 +240,7 @@ def _weave_what_it_finds(runpy: Any, watch: Watch | None) -> None:
             name, spec, code = look_up(name, error)
         except BaseException as fault:
             if error is runpy._Error and type(fault) is error:  # noqa: SLF001
-                raise NotRunnableError(f"can't run -m {name}: {_explain(name, fault)}") from None
+                raise NotRunnableError(str(fault)) from None
             if fault.__traceback__ is not None:
                 fault.__traceback__ = fault.__traceback__.tb_next
             raise
@@ -328,29 +262,6 @@ def _woven(spec: importlib.machinery.ModuleSpec, watch: Watch) -> CodeType | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return watch.compile(source, filename, *dict.fromkeys((MAIN, spec.name)))
-
-
-def _explain(name: str, fault: BaseException) -> str:
-    import pkgutil  # noqa: PLC0415 - only when something is missing
-
-    found = name
-    while found and found not in sys.modules:
-        found = found.rpartition(".")[0]
-    where = getattr(sys.modules[found], "__path__", None) if found else None
-    if name.startswith(".") or (found == name and where is None):
-        return f"{fault}."
-    if found and where is None:
-        return f"{found!r} is a module, so there is no {name!r} in it."
-    there = [each.name for each in pkgutil.iter_modules(where, f"{found}." if found else "")]
-    if found == name:
-        such = f", such as {', '.join(there[:5])}" if there else ""
-        return f"the package has no __main__. Give it one, or name a module in it{such}."
-    missing = ".".join(name.split(".")[: found.count(".") + 1 + bool(found)])
-    if missing in there:
-        return f"{fault}."
-    near = _did_you_mean(missing.rpartition(".")[2], [each.rpartition(".")[2] for each in there])
-    near = near.replace("'", f"'{found}." if found else "'", 1)
-    return f"there is no module {missing!r}.{near}"
 
 
 def _tell(watch: Watch | None, error: BaseException | None) -> None:

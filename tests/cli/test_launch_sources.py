@@ -1,5 +1,7 @@
 """Source text of every kind is read, compiled and complained about as plain Python does it."""
 
+import os
+
 import pytest
 
 PRINT = "def f(text):\n    print(ascii(text), __doc__)\nf("
@@ -143,19 +145,15 @@ def test_wrong_compiled_script(workplace):
     assert workplace.compare("program.pyc").status == 1
 
 
-def test_source_from_a_pipe(workplace):
+@pytest.mark.parametrize("source", [b"def f(): print(__file__)\nf()\n", b"x = (\n"])
+def test_source_from_a_pipe(workplace, source):
     """A script that can be read only once, as in `<(command)`, is read once."""
-    import os
-
     endings = []
-    for launch in (workplace.start, workplace.launch):
+    for argv in (["/dev/stdin"], ["-m", "dytopo_autotrace", "--report=none", "/dev/stdin"]):
         reader, writer = os.pipe()
-        os.write(writer, b"def f(): print('from a pipe', __file__)\nf()\n")
+        os.write(writer, source)
         os.close(writer)
-        endings.append(
-            launch(["/dev/stdin"] if launch == workplace.start else "/dev/stdin", stdin=reader)
-        )
+        endings.append(workplace.start(argv, stdin=reader))
         os.close(reader)
 
     assert endings[0] == endings[1]
-    assert endings[0].text == "from a pipe /dev/stdin\n"

@@ -168,7 +168,11 @@ async def test_an_orchestrator_begins_a_trace_and_is_linked_to_what_encloses_it(
     assert second.links == ()
     assert len({outer, first.trace_id, second.trace_id}) == 3
     assert last == second.trace_id
-    assert seen.tree() == [("session", [("child", [])]), ("run", [("child", [])]), ("run", [("child", [])])]
+    assert seen.tree() == [
+        ("session", [("child", [])]),
+        ("run", [("child", [])]),
+        ("run", [("child", [])]),
+    ]
 
 
 def test_event_loops_one_after_another_and_in_threads():

@@ -79,11 +79,15 @@ def test_any_call_of_any_signature_gives_what_it_gave(signature, every, is_async
     source = f"def f({signature}):\n    return [*locals().items()]"
     exec(f"async {source}" if is_async else source, scope)
     function = scope["f"]
-    named = [name for name in ("a", "type", "rest", "others") if name in scope["f"].__code__.co_varnames]
+    named = [
+        name for name in ("a", "type", "rest", "others") if name in scope["f"].__code__.co_varnames
+    ]
     woven = traced(attributes={"result": "result", **{name: name for name in named}})(function)
 
     def run(callee, args, kwargs):
-        return outcome(lambda: asyncio_free(callee(*args, **kwargs)) if is_async else callee(*args, **kwargs))
+        return outcome(
+            lambda: asyncio_free(callee(*args, **kwargs)) if is_async else callee(*args, **kwargs)
+        )
 
     with capture() as seen:
         outcomes = [(run(function, *each), run(woven, *each)) for each in every]
@@ -188,7 +192,9 @@ def test_tracebacks_stay_clean_when_the_switch_is_off(load):
         fail = load("patient.plain").fail
     with pytest.raises(ValueError, match="as asked") as raised:
         fail()
-    assert [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)][1:] == ["fail"]
+    assert [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)][1:] == [
+        "fail"
+    ]
 
 
 def test_a_wrong_call_is_refused_in_the_same_words_from_the_same_place():
@@ -250,7 +256,7 @@ def test_every_kind_of_exception_has_its_outcome_and_comes_through(error, status
     with capture() as seen:
         try:
             traced(operation="f")(raising)(error)
-        except BaseException as caught:  # noqa: BLE001
+        except BaseException as caught:
             assert caught is error
     assert seen.one("f").status == status
     assert len(seen.failures) == (status == "error")
@@ -461,7 +467,7 @@ def test_an_exception_through_many_frames_is_one_failure(load):
 # --- What stays of a function ----------------------------------------------------------------------
 
 
-def annotated(first: "int", *, second: typing.Optional["str"] = None) -> list["int"]:  # noqa: UP045
+def annotated(first: "int", *, second: typing.Optional["str"] = None) -> list["int"]:
     """Does nothing.
 
     With two lines.
@@ -550,7 +556,10 @@ async def test_a_coroutine_handed_back_that_fails_has_failed():
 
     shown = []
     with capture() as seen:
-        for weave in (bare, traced(operation="hidden", attributes={"kind": "type(error).__name__"})):
+        for weave in (
+            bare,
+            traced(operation="hidden", attributes={"kind": "type(error).__name__"}),
+        ):
             error = ValueError("late")
             try:
                 await weave(hidden)(error)
@@ -671,9 +680,9 @@ def test_a_clock_that_breaks_midway_leaves_the_call_as_it_is(monkeypatch):
 
 def test_expressions_that_fail_cost_the_call_nothing():
     """An expression that raises yields no value, is counted, and the others are read."""
-    woven = traced(operation="f", attributes={"bad": "a.nothing", "good": "a", "late": "result[9]"})(
-        lambda a: [a]
-    )
+    woven = traced(
+        operation="f", attributes={"bad": "a.nothing", "good": "a", "late": "result[9]"}
+    )(lambda a: [a])
     with capture() as seen:
         assert woven(3) == [3]
         assert woven(a=4) == [4]
@@ -715,7 +724,9 @@ def test_nothing_of_the_host_is_kept_alive():
 
     references = []
 
-    @traced(attributes={"thing": "thing", "things": "[thing]", "result": "result", "error": "error"})
+    @traced(
+        attributes={"thing": "thing", "things": "[thing]", "result": "result", "error": "error"}
+    )
     def work(thing, fail):
         local = Thing()
         references.extend([weakref.ref(thing), weakref.ref(local)])

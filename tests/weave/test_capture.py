@@ -167,7 +167,9 @@ def test_an_expression_over_error_is_read_at_once_when_nothing_was_raised():
         woven = traced(operation="f", attributes={"e": "error"})(lambda: 1)
         woven()
     form = next(
-        form for form in _weaver().shapes.values() if form.site is woven.__globals__["__dytopo_site"]
+        form
+        for form in _weaver().shapes.values()
+        if form.site is woven.__globals__["__dytopo_site"]
     )
     assert not form.readers
 
@@ -176,9 +178,11 @@ def test_an_expression_over_error_is_read_at_once_when_nothing_was_raised():
 
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=200),
-    lambda inner: st.lists(inner, max_size=130)
-    | st.dictionaries(st.text(max_size=30), inner, max_size=20)
-    | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner, max_size=130)
+        | st.dictionaries(st.text(max_size=30), inner, max_size=20)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=60,
 )
 

@@ -143,7 +143,7 @@ def test_wrong_keys_are_warned_about_where_the_decorator_stands(keys, reason, ho
     with pytest.warns(RuntimeWarning) as warned:
         if how == "bare":
             f.__code__ = f.__code__
-            result = traced((item for item in ()))
+            result = traced(item for item in ())
         else:
             result = traced(**keys)(f)
             assert reason in str(warned[0].message)
@@ -170,5 +170,7 @@ def test_importing_it_imports_next_to_nothing():
         "print([n for n in sys.modules if n.startswith('dytopo_autotrace.rules')], "
         "[n for n in ('rich', 'click', 'asyncio', 'sqlite3', 'tomllib') if n in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[] []\n"

@@ -285,7 +285,7 @@ def test_a_module_that_another_thread_executes_is_waited_for(program):
 def test_many_threads_import_at_once(program):
     """Threads that import watched modules at the same time all get them, woven once each."""
     names = [f"crowd_{number}" for number in range(12)]
-    program(**{name: "def f():\n    return __name__\n" for name in names})
+    program(**dict.fromkeys(names, "def f():\n    return __name__\n"))
     with capture(rule(*(f"{name}:f" for name in names))) as seen:
         threads = [
             threading.Thread(target=lambda: [importlib.import_module(name).f() for name in names])

@@ -138,7 +138,9 @@ def test_callable_instances_and_partials_are_recorded(load):
     """What is called without being a function is recorded by the name it goes by, result and all."""
     plain = load("patient.plain")
     greet = plain.greet
-    with capture(rule("patient.plain:greet", "patient.plain:add_one", attributes="{ r = 'result' }")) as seen:
+    with capture(
+        rule("patient.plain:greet", "patient.plain:add_one", attributes="{ r = 'result' }")
+    ) as seen:
         assert plain.greet("you") == "hello, you"
         assert plain.greet.greeting == "hello"
         plain.greet.greeting = "goodbye"
@@ -214,7 +216,8 @@ def test_wrapt_decorators_below_ours_get_what_they_got(load):
         ]
         told = [(instance, args) for instance, args, _ in decorated.noted]
         return [
-            ["client" if each is client else each for each in pair] for pair in (*results[:4], *told)
+            ["client" if each is client else each for each in pair]
+            for pair in (*results[:4], *told)
         ]
 
     bare = use()
@@ -304,7 +307,9 @@ def test_what_is_woven_already_is_not_woven_twice(load):
 
 def test_a_rule_matched_by_two_names_records_each_by_its_own(load):
     """Two attributes of one function, each named by a rule, give one span a call."""
-    text = rule("patient.plain:add", operation="'add'") + rule("patient.plain:same", operation="'same'")
+    text = rule("patient.plain:add", operation="'add'") + rule(
+        "patient.plain:same", operation="'same'"
+    )
     with capture(text) as seen:
         plain = load("patient.plain")
         plain.add(1)

@@ -5,10 +5,8 @@ import sys
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dytopo_autotrace.errors import UsageError
+from dytopo_autotrace.cli.programs import find_module, find_script
 from dytopo_autotrace.weave import launch
 
 
@@ -50,7 +48,7 @@ def test_script_is_given_to_the_watch(tmp_path):
     """The watch gets the bytes of a script, the name that tracebacks show, and what rules call it."""
     (tmp_path / "start.py").write_bytes(b"x = 1\r\n")
     watch = Watch()
-    launch.run(launch.find_script("start.py"), ["a"], watch)
+    launch.run(find_script("start.py"), ["a"], watch)
 
     assert watch.compiled == [(b"x = 1\r\n", f"{tmp_path}/start.py", "__main__", "start")]
     assert watch.endings == [None]
@@ -63,7 +61,7 @@ def test_module_is_given_to_the_watch(tmp_path):
     """The watch gets the source of a module, and both of its names."""
     (tmp_path / "part.py").write_text("x = 1\n")
     watch = Watch()
-    launch.run(launch.find_module("part"), [], watch)
+    launch.run(find_module("part"), [], watch)
 
     file = f"{tmp_path}/part.py"
     assert watch.compiled == [("x = 1\n", file, "__main__", "part")]
@@ -76,7 +74,7 @@ def test_directory_is_given_to_the_watch(tmp_path):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__main__.py").write_text("x = 1\n")
     watch = Watch()
-    launch.run(launch.find_script("app"), [], watch)
+    launch.run(find_script("app"), [], watch)
 
     assert watch.compiled == [("x = 1\n", f"{tmp_path}/app/__main__.py", "__main__")]
 
@@ -85,7 +83,7 @@ def test_directory_is_given_to_the_watch(tmp_path):
 def test_woven_code_is_run(tmp_path, find):
     """The code that the watch compiles runs in place of the program's own."""
     (tmp_path / "start.py").write_text("x = 'plain'\n")
-    program = launch.find_module("start") if find == "-m" else launch.find_script(find)
+    program = find_module("start") if find == "-m" else find_script(find)
     launch.run(program, [], Watch("x = 'woven'"))
 
     assert main_names()["x"] == "woven"
@@ -94,7 +92,7 @@ def test_woven_code_is_run(tmp_path, find):
 def test_without_a_watch(tmp_path):
     """Without a watch the program's own code runs."""
     (tmp_path / "start.py").write_text("x = 'plain'\n")
-    launch.run(launch.find_module("start"), [])
+    launch.run(find_module("start"), [])
 
     assert main_names()["x"] == "plain"
 
@@ -105,7 +103,7 @@ def test_watch_hears_the_end(tmp_path, error):
     (tmp_path / "start.py").write_text(f"raise {error.__name__}\n")
     watch = Watch()
     with pytest.raises(error) as raised:
-        launch.run(launch.find_script("start.py"), [], watch)
+        launch.run(find_script("start.py"), [], watch)
 
     assert watch.endings == [raised.value]
 
@@ -120,7 +118,7 @@ def test_exception_is_shown_once_and_without_us(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", hook)
     (tmp_path / "start.py").write_text("def f(): raise ValueError\nf()\n")
     with pytest.raises(ValueError) as raised:
-        launch.run(launch.find_script("start.py"), [])
+        launch.run(find_script("start.py"), [])
     error = raised.value
     sys.excepthook(type(error), error, error.__traceback__)
     ((kind, value, traceback), during), *more = shown
@@ -134,11 +132,11 @@ def test_exception_is_shown_once_and_without_us(tmp_path, monkeypatch):
 def test_file_of_a_script_is_forgotten_at_its_end(tmp_path):
     """`__file__` goes when a script has ended, as it does under plain Python; a module keeps it."""
     (tmp_path / "start.py").write_text("was = __file__\n")
-    launch.run(launch.find_script("start.py"), [])
+    launch.run(find_script("start.py"), [])
     assert "was" in main_names()
     assert "__file__" not in main_names()
 
-    launch.run(launch.find_module("start"), [])
+    launch.run(find_module("start"), [])
     assert main_names()["__file__"] == main_names()["was"]
 
 
@@ -146,11 +144,11 @@ def test_runpy_is_as_it_was(tmp_path):
     """runpy is changed for one look-up only, whether that finds something or not."""
     look_up = runpy._get_module_details
     (tmp_path / "start.py").write_text("import runpy\nlook_up = runpy._get_module_details\n")
-    launch.run(launch.find_module("start"), [], Watch())
+    launch.run(find_module("start"), [], Watch())
     assert main_names()["look_up"] is look_up
 
     with pytest.raises(launch.NotRunnableError):
-        launch.run(launch.find_module("no_such_module_at_all"), [], Watch())
+        launch.run(find_module("no_such_module_at_all"), [], Watch())
     assert runpy._get_module_details is look_up
 
 
@@ -166,7 +164,7 @@ def test_modules_of_the_program_come_first(tmp_path):
         name: module for name, module in sys.modules.items() if name.partition(".")[0] == "json"
     }
     try:
-        launch.run(launch.find_script("start.py"), [])
+        launch.run(find_script("start.py"), [])
         program = main_names()
 
         assert program["json"].own
@@ -176,32 +174,3 @@ def test_modules_of_the_program_come_first(tmp_path):
         assert "json.decoder" not in sys.modules
     finally:
         sys.modules.update(real)
-
-
-def test_script_that_does_not_compile_has_no_code(tmp_path):
-    """A script that does not compile is found; that it cannot run is Python's to say."""
-    (tmp_path / "start.py").write_text("x = (\n")
-
-    assert launch.find_script("start.py").code is None
-
-
-@given(st.binary(max_size=200).filter(lambda data: b"\0" not in data))
-def test_any_file_is_found_or_refused(tmp_path_factory, data):
-    """Whatever a file holds, it is a program, or there is a message; nothing else comes out."""
-    file = tmp_path_factory.getbasetemp() / "any.py"
-    file.write_bytes(data)
-
-    program = launch.find_script(str(file))
-    assert program.source == data
-    if program.code is not None:
-        assert program.code.co_filename == str(file)
-
-
-@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=30))
-def test_any_name_gives_a_message(name):
-    """Whatever is asked for, what is not there is refused with a message that repeats it."""
-    name = f"{name}.not here"
-    for find in (launch.find_script, lambda each: launch.run(launch.find_module(each), [])):
-        with pytest.raises(UsageError) as refused:
-            find(name)
-        assert name in str(refused.value) or repr(name) in str(refused.value)
