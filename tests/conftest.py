@@ -1,15 +1,22 @@
 """What all tests share: a sample program, and the duty to leave nothing behind."""
 
 import importlib
+import os
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dytopo_autotrace import agent, testing
 from dytopo_autotrace.weave import decorators
 from dytopo_autotrace.weave.finder import Finder
+
+# Few examples by default, so that the suite is run often; more by HYPOTHESIS_PROFILE=thorough.
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=500, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 SAMPLES = Path(__file__).parent / "samples"
 SAMPLE_PACKAGES = ("patient", "nowhere")
