@@ -156,4 +156,7 @@ def test_source_from_a_pipe(workplace, source):
         endings.append(workplace.start(argv, stdin=reader))
         os.close(reader)
 
-    assert endings[0] == endings[1]
+    # Of a pipe that is empty by now, the interpreter cannot show the line that is wrong.
+    plain, watched = endings
+    assert (watched.status, watched.stdout) == (plain.status, plain.stdout)
+    assert watched.errors.splitlines()[-1:] == plain.errors.splitlines()[-1:]

@@ -1,0 +1,98 @@
+"""The store's end of the pipeline: takes from the first moment, and opens nothing before it must.
+
+The recorder, and all that it imports, is made by the background thread: the program's own start does not
+wait for a database library.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.store.backlog import Backlog
+
+if TYPE_CHECKING:
+    from dytopo_autotrace.store.model import RunEnd
+    from dytopo_autotrace.store.recorder import Recorder
+
+_intakes: weakref.WeakSet[Intake] = weakref.WeakSet()
+
+
+class Intake:
+    """Keeps one process's records in a store; never raises, and counts what it could not keep.
+
+    Args:
+        make: makes the recorder, on the background thread.
+    """
+
+    def __init__(self, make: Callable[[Backlog], Recorder]) -> None:
+        self.recorder: Recorder | None = None
+        self.backlog = Backlog()
+        self.take = self.backlog.take
+        """Takes finished spans: a consumer of the pipeline."""
+        self._make = make
+        self._end: Callable[[], RunEnd] | None = None
+        self._fault = ""
+        _intakes.add(self)
+
+    @property
+    def progress(self) -> int:
+        """Grows with what is written: who waits for the end sees that it comes nearer."""
+        return self.recorder.progress if self.recorder else 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing will be written any more: it has ended, or the store was lost."""
+        return bool(self.backlog.closed_for)
+
+    @property
+    def trouble(self) -> str:
+        """What the store last said that it could not do, `""` if it could do all."""
+        return self.recorder.trouble if self.recorder else self._fault
+
+    def tick(self, opened: Sequence[Span] = ()) -> None:
+        """Write what waits; on the background thread, at least every tenth of a second.
+
+        Args:
+            opened: spans that began since the last tick and still run.
+        """
+        if self.is_done:
+            return
+        if self.recorder is None:
+            try:
+                self.recorder = self._make(self.backlog)
+            except Exception as fault:
+                self._fault = f"{type(fault).__name__}: {fault}"
+                self.backlog.close("store_fault")
+                return
+        self.recorder.tick(opened, self._end)
+
+    def finish(self, end: Callable[[], RunEnd]) -> None:
+        """Say that the program has ended; the next tick writes all the rest and lets go."""
+        self._end = end
+
+    def losses(self) -> dict[str, int]:
+        """Spans that are not in the store, by reason (see `model.LOSSES`)."""
+        lost = Counter(self.backlog.drops)
+        if self.recorder is not None:
+            lost.update(self.recorder.writer_losses())
+        return {reason: count for reason, count in sorted(lost.items()) if count}
+
+    def forked(self) -> None:
+        """In a forked child: all of this is the parent's. The child may have an intake of its own."""
+        if self.recorder is not None:
+            self.recorder.abandon()
+        self.backlog.forked()
+
+
+def _after_fork() -> None:
+    for intake in list(_intakes):
+        intake.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

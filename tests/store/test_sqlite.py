@@ -1,0 +1,358 @@
+"""The SQLite store: what is written is what is read, and a file that fails harms nobody."""
+
+import dataclasses
+import os
+import shutil
+import sqlite3
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.failures import FailureRecord
+from dytopo_autotrace.collect.metrics import MetricsCollector
+from dytopo_autotrace.store import schema, sqlite
+from dytopo_autotrace.store.location import StoreError, open_reader, open_writer
+from dytopo_autotrace.store.model import (
+    Batch,
+    Cost,
+    RuleState,
+    RunEnd,
+    RunState,
+    StoreBusy,
+    StoreLost,
+    Tokens,
+)
+
+STATE = RunState(
+    rules=(RuleState("worker", "m:f", "rules.toml:3", "woven", 2, 7, ""),),
+    tokens=(Tokens("llm", "a", 12.5),),
+    drops={"buffer": 3},
+    cost=Cost(7, 1.5e-6),
+    faults=("consumer: ValueError",),
+    remarks=("a remark",),
+)
+
+
+@pytest.fixture
+def writer(path, start):
+    made = open_writer(path)
+    made.begin(start(service="svc", argv=("a.py", "--x\udcff"), script="a.py", task="why"))
+    yield made
+    made.close()
+
+
+def only_run(read):
+    reader = read()
+    (info,) = reader.runs()
+    return info, reader.load(info.start.run_id)
+
+
+def test_a_run_comes_back(writer, read, span):
+    """What was said at the start, while it ran and at the end is what the reader says."""
+    spans = [span() for _ in range(5)]
+    writer.write(Batch(finished=spans, unix_ns=time.time_ns(), state=STATE))
+    end = RunEnd(time.time_ns(), 1.25, 3, "SystemExit", "boom")
+    writer.end(end)
+    info, records = only_run(read)
+    assert (info.status, info.end, info.spans, info.drops) == ("ended", end, 5, 3)
+    assert (info.start.service, info.start.task) == ("svc", "why")
+    assert records.argv == ("a.py", "--x\\udcff")
+    assert [each.to_dict() for each in records.spans] == [each.to_dict() for each in spans]
+    assert [each.measurements for each in records.spans] == [each.measurements for each in spans]
+    assert (records.rules, records.tokens, records.cost) == (STATE.rules, STATE.tokens, STATE.cost)
+    assert (records.drops, records.faults, records.remarks) == (
+        {"buffer": 3},
+        STATE.faults,
+        STATE.remarks,
+    )
+    assert (records.exit_status, records.ended, records.ended_message) == (3, "SystemExit", "boom")
+    assert records.wall_seconds == 1.25
+    assert clock.unix_ns(records.now_ns) == end.unix_ns
+
+
+def test_an_open_span_is_replaced_by_its_end(writer, read, span):
+    """A span that was written while it ran is there once, ended, when its end was written too."""
+    running, other = span(is_open=True), span(is_open=True)
+    writer.write(Batch(opened=[running, other], unix_ns=time.time_ns()))
+    info, records = only_run(read)
+    assert (info.spans, info.running_spans) == (0, 2)
+    assert [each.status for each in records.spans] == ["in_progress"] * 2
+    running.finish()
+    writer.write(Batch(finished=[running], opened=[running], unix_ns=time.time_ns()))
+    info, records = only_run(read)
+    assert (info.spans, info.running_spans) == (1, 1)
+    assert [each.status for each in records.spans] == ["success", "in_progress"]
+
+
+def test_a_run_without_an_end_counts_its_calls_anew(writer, read, span):
+    """Calls were counted a moment before the process died: the spans that came after count as well."""
+    rules = (
+        RuleState("worker", "m:f", "r", "never_called", 1, 0),
+        RuleState("x", "m:g", "r", "woven", 1, 9),
+    )
+    writer.write(Batch(finished=[span(), span()], state=RunState(rules=rules)))
+    worker, other = only_run(read)[1].rules
+    assert (worker.state, worker.calls) == ("woven", 2)
+    assert (other.state, other.calls) == ("woven", 9)
+
+
+def test_metrics_and_failures_come_back(writer, read):
+    """The last state of every series and of every failure record is what the reader gives."""
+    collector = MetricsCollector()
+    run_id = writer._start.run_id
+    for step in (1, 2):
+        collector.record("latency_seconds", 0.2 * step, who="a")
+        collector.observe("counter", "calls", 1, (("who", "b"),), 5.0, help="Calls.")
+        failure = FailureRecord("f1", 1.5, "c", "op", "E", "m", "t", "s", {"k": [1, None]})
+        failure.recovered, failure.recovery_strategy = step == 2, "retry" if step == 2 else None
+        writer.write(Batch(families=collector.families(), failures=[failure]))
+    stored = {family.name: family for family in read().metrics(run_id)}
+    for family in collector.families():
+        assert dataclasses.replace(stored.pop(family.name), series=()) == dataclasses.replace(
+            family, series=()
+        )
+    assert not stored
+    assert {each for family in read().metrics(run_id) for each in family.series} == {
+        each for family in collector.families() for each in family.series
+    }
+    assert read().failures(run_id) == [failure]
+
+
+def test_views_speak_to_people(writer, span, path):
+    """The view shows hex ids, names for numbers and captured values by name."""
+    made = span()
+    writer.write(Batch(finished=[made]))
+    with sqlite3.connect(path) as connection:
+        connection.row_factory = sqlite3.Row
+        (row,) = connection.execute("SELECT * FROM spans").fetchall()
+    connection.close()
+    assert (row["span_id"], row["trace_id"]) == (made.span_id, made.trace_id)
+    assert (row["operation"], row["agent"], row["status"]) == (
+        made.operation,
+        made.agent,
+        made.status,
+    )
+    assert row["captured"] == f'{{"round":{made.id % 3},"answer":"done"}}'
+
+
+def test_files_are_private_and_out_of_git(writer, span, folder):
+    """The folder and the files are for the owner only, and git is told to look away."""
+    writer.write(Batch(finished=[span()]))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    files = {file.name: file for file in folder.iterdir()}
+    assert files.pop(".gitignore").read_text() == "*\n"
+    assert {"traces.db", "traces.db-wal"} <= set(files)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o600}
+
+
+def test_a_folder_of_the_users_is_left_as_it_is(tmp_path, start):
+    """A folder that was there keeps its mode and gets no file of ours besides the store."""
+    tmp_path.chmod(0o755)
+    writer = open_writer(str(tmp_path / "mine.db"))
+    writer.begin(start())
+    writer.close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.db"]
+
+
+def test_closing_leaves_one_file(writer, folder):
+    """After the last connection is closed, the log is part of the file."""
+    writer.close()
+    assert sorted(each.name for each in folder.iterdir()) == [".gitignore", "traces.db"]
+
+
+def test_a_locked_store_is_busy_and_then_takes_the_same_batch(writer, read, span, path):
+    """While someone else writes, the batch is refused for now; later it is written once."""
+    batch = Batch(finished=[span()])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreBusy) as busy:
+        writer.write(batch)
+    assert busy.value.reason == "store_locked"
+    other.execute("ROLLBACK")
+    other.close()
+    writer.write(batch)
+    info, records = only_run(read)
+    assert info.spans == len(records.spans) == 1
+
+
+def test_a_full_disk_is_busy_and_nothing_is_half_written(writer, read, span, path):
+    """What was committed before the disk was full reads back; the batch that did not fit does not."""
+    writer.write(Batch(finished=[span()]))
+    writer._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StoreBusy) as busy:
+        writer.write(Batch(finished=[span() for _ in range(5000)]))
+    assert busy.value.reason == "store_full"
+    info, records = only_run(read)
+    assert info.spans == len(records.spans) == 1
+
+
+def test_reading_goes_on_while_it_is_written(writer, read, span):
+    """A reader sees whole batches, and neither waits for the other."""
+    writer.write(Batch(finished=[span()]))
+    reader = read()
+    with reader._reading():
+        run_id = writer._start.run_id
+        before = reader._processes(run_id)[0]["spans"]
+        writer.write(Batch(finished=[span(), span()]))
+        assert reader._processes(run_id)[0]["spans"] == before == 1
+    assert only_run(read)[0].spans == 3
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "torn"])
+def test_a_corrupt_file_is_put_aside(path, folder, start, span, read, damage):
+    """A file that is no database, or a damaged one, is moved and kept, and a new one begun."""
+    file = Path(path)
+    if damage == "nonsense":
+        folder.mkdir()
+        content = b"this is no database at all" * 1000
+    else:
+        writer = open_writer(path)
+        writer.begin(start())
+        writer.write(Batch(finished=[span() for _ in range(2000)]))
+        writer.close()
+        content = file.read_bytes()
+        content = content[:100] + b"\xff" * (len(content) - 100)
+    file.write_bytes(content)
+    writer = open_writer(path)
+    with pytest.raises(StoreBusy, match="store_corrupt"):
+        writer.begin(start())
+    writer.begin(start())
+    writer.write(Batch(finished=[span()]))
+    writer.close()
+    (aside,) = folder.glob("traces.db.corrupt-*")
+    assert aside.read_bytes() == content
+    assert only_run(read)[0].spans == 1
+
+
+def test_a_file_that_breaks_while_it_is_used_is_put_aside(writer, read, span, path):
+    """Damage that shows only later costs what was written before, which is counted."""
+    writer.write(Batch(finished=[span() for _ in range(3000)]))
+    writer._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with Path(path).open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(sqlite.PAGE_BYTES)
+        file.write(b"\xff" * (size - sqlite.PAGE_BYTES))
+    writer._connection.execute("PRAGMA shrink_memory")  # What it remembers is not damaged.
+    batch = Batch(finished=[span()])
+    with pytest.raises(StoreBusy, match="store_corrupt"):
+        writer.write(batch)
+    writer.write(batch)
+    assert dict(writer.losses) == {"store_corrupt": 3000}
+    assert only_run(read)[0].spans == 1
+
+
+def test_a_store_that_was_removed_is_begun_again(writer, read, span, folder):
+    """Who removes the files of a running program gets new ones, and the loss is counted."""
+    writer.write(Batch(finished=[span(), span()]))
+    shutil.rmtree(folder)
+    writer.write(Batch(finished=[span()]))
+    assert only_run(read)[0].spans == 1
+    assert dict(writer.losses) == {"store_removed": 2}
+
+
+def test_a_run_that_was_deleted_is_not_written_to(writer, read, span):
+    """Who deletes a running run has it deleted: its writer stops."""
+    read().delete(writer._start.run_id)
+    with pytest.raises(StoreLost) as lost:
+        writer.write(Batch(finished=[span()]))
+    assert lost.value.reason == "store_deleted"
+    assert read().runs() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors cannot be listed")
+def test_a_descriptor_that_became_the_programs_is_not_written_to(path, start, span, tmp_path):
+    """A program that closes all descriptors and opens its own file keeps that file as it wrote it."""
+    writer = open_writer(path)
+    writer.begin(start())
+    writer.write(Batch(finished=[span()]))
+    held = [number for number, *_ in writer._descriptors._held]
+    assert len(held) == 3
+    saved = [os.dup(number) for number in held]
+    mine = os.open(tmp_path / "mine", os.O_CREAT | os.O_RDWR)
+    try:
+        for number in held:
+            os.dup2(mine, number)
+        with pytest.raises(StoreLost, match="store_descriptors"):
+            writer.write(Batch(finished=[span()]))
+        writer.close()
+        assert (tmp_path / "mine").stat().st_size == 0
+        assert all(os.fstat(number) for number in held)
+    finally:
+        for number, old in zip(held, saved, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+        os.close(mine)
+
+
+def test_a_reader_in_the_same_process_may_come_and_go(path, start, span):
+    """What else this process has opened of the store, and closes, is no concern of the writer."""
+    first = open_writer(path)
+    first.begin(start())
+    reader, writer = open_reader(path), open_writer(path)
+    reader.runs()
+    writer.begin(start())
+    reader.close()
+    first.close()
+    writer.write(Batch(finished=[span()]))
+    writer.close()
+
+
+def test_a_folder_that_cannot_be_made_is_lost(start):
+    """Where no file can be made, the writer says so once and for all."""
+    writer = open_writer("/proc/no/traces.db")
+    with pytest.raises(StoreLost) as lost:
+        writer.begin(start())
+    assert lost.value.reason == "store_unwritable"
+
+
+def test_anothers_database_is_left_alone(tmp_path, start):
+    """A database of another program gets no tables of ours, from the writer or the reader."""
+    path = str(tmp_path / "app.db")
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (a)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreLost) as lost:
+        open_writer(path).begin(start())
+    assert lost.value.reason == "store_foreign"
+    with pytest.raises(StoreError, match="another program"):
+        open_reader(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    connection.close()
+
+
+def test_a_later_schema_is_left_alone(writer, path, start):
+    """A file that a later version wrote is neither written nor misread, and both say what to do."""
+    writer._connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    writer.close()
+    with pytest.raises(StoreLost) as lost:
+        open_writer(path).begin(start())
+    assert lost.value.reason == "store_newer"
+    with pytest.raises(StoreError, match="Upgrade"):
+        open_reader(path)
+
+
+def test_a_migration_happens_whole_or_not_at_all(tmp_path, monkeypatch):
+    """An older file is brought forward; one that fails on the way stays what it was."""
+    connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    schema.migrate(connection)
+    monkeypatch.setattr(
+        schema,
+        "MIGRATIONS",
+        (*schema.MIGRATIONS, "CREATE TABLE extra (a);", "CREATE TABLE extra (b);"),
+    )
+    with pytest.raises(sqlite3.OperationalError):
+        schema.migrate(connection)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'extra'").fetchone()
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+    schema.migrate(connection)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("SELECT * FROM extra").fetchall() == []
+    connection.close()
