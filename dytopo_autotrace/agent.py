@@ -127,7 +127,7 @@ def install(
         ruleset = rules
     else:
         path = None if rules is None else os.fspath(rules)
-        ruleset = load(path, cwd=os.getcwd(), environ=os.environ)
+        ruleset = load(path, cwd=working_directory(), environ=os.environ)
     if strict and ruleset.faults:
         raise RuleFileError(ruleset.faults)
     if _installed is not None:
@@ -154,3 +154,11 @@ def _classic_names() -> Any:
     from dytopo_autotrace.observability import classic_names  # noqa: PLC0415 - only when adopted
 
     return classic_names()
+
+
+def working_directory() -> str:
+    """Where the program runs, `""` if that was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""  # It was deleted.

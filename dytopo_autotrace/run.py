@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import sys
-from collections.abc import Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING
 
-from dytopo_autotrace import agent
+from dytopo_autotrace import account, agent
 from dytopo_autotrace.collect import clock
-from dytopo_autotrace.collect.failures import failures
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import traces
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import RuleState, RunRecords
-    from dytopo_autotrace.rules.model import Rule, RuleSet
-    from dytopo_autotrace.weave.ledger import Entry
-    from dytopo_autotrace.weave.modules import Modules
+    from dytopo_autotrace.analyze.records import Cost, RunRecords
+    from dytopo_autotrace.collect.failures import FailureRecord
+    from dytopo_autotrace.rules.model import RuleSet
+    from dytopo_autotrace.store.backlog import Backlog
+    from dytopo_autotrace.store.intake import Intake
+    from dytopo_autotrace.store.model import RunEnd, RunState
+    from dytopo_autotrace.store.recorder import Recorder
 
 
 class Run:
@@ -33,6 +35,7 @@ class Run:
         *,
         report: str = "terminal",
         out: str | None = None,
+        store: str | None = None,
         quiet: bool = False,
     ) -> None:
         self._installation = installation
@@ -44,6 +47,12 @@ class Run:
         self._pid = os.getpid()
         self._started_ns = clock.now_ns()
         self._ended = ("returned", "", 0)
+        self._wall_seconds = 0.0
+        self._cost: Cost | None = None
+        self._store = store
+        self._intake: Intake | None = None
+        self.id = f"{random.SystemRandom().getrandbits(128):032x}"
+        self._directory = agent.working_directory()
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None if no rule names any."""
@@ -54,6 +63,12 @@ class Run:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)
         self._started_ns = clock.now_ns()
+        if self._store is not None and self._installation.is_active:
+            from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
+
+            self._intake = Intake(self._recorder)
+            pipeline.consumers.append(self._intake.take)
+            pipeline.watchers.append(self._intake.tick)
 
     def ended(self, error: BaseException | None) -> None:
         """The main module has ended; threads and exit handlers may still run."""
@@ -78,51 +93,116 @@ class Run:
             self._say(f"no report: {type(fault).__name__}: {fault}")
 
     def _finish(self) -> None:
-        wall_ns = clock.now_ns() - self._started_ns
+        self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
         pipeline.stop()
+        self._cost = self._measure_cost()
+        if self._intake is not None:
+            self._close_store(self._intake)
         if self._out is not None:
             self._write(self._out)
         if self._report != "none":
+            _flush_stdout()
             from dytopo_autotrace.analyze.records import records_to_json  # noqa: PLC0415 - on use
             from dytopo_autotrace.report import show  # noqa: PLC0415
 
-            show(records_to_json(self.records(wall_ns / 1e9)), self._report)
+            show(records_to_json(self.records()), self._report)
+
+    def _recorder(self, backlog: Backlog) -> Recorder:
+        """Made on the background thread, where importing a database holds nobody up."""
+        from dytopo_autotrace.store.location import open_writer  # noqa: PLC0415
+        from dytopo_autotrace.store.model import Retention, RunStart  # noqa: PLC0415
+        from dytopo_autotrace.store.process import this_process  # noqa: PLC0415
+        from dytopo_autotrace.store.recorder import Recorder, Sources  # noqa: PLC0415
+
+        start = RunStart(
+            run_id=self.id,
+            process=this_process(),
+            started_unix_ns=clock.unix_ns(self._started_ns),
+            service=self._service,
+            argv=tuple(self._argv),
+            script=self._argv[0],
+            directory=self._directory,
+        )
+        sources = Sources(self._state, failure_records, metrics.families)
+        return Recorder(backlog, open_writer(self._store or ""), start, sources, Retention())
+
+    def _state(self) -> RunState:
+        from dytopo_autotrace.store.model import RunState  # noqa: PLC0415
+
+        return RunState(
+            rules=tuple(account.rule_states(self._installation)),
+            drops=account.drops(self._installation),
+            cost=self._cost,
+            faults=self._faults,
+            remarks=tuple(account.remarks(self._installation)),
+        )
+
+    def _close_store(self, intake: Intake) -> None:
+        from dytopo_autotrace.store.model import RunEnd  # noqa: PLC0415
+
+        kind, message, status = self._ended
+
+        def end() -> RunEnd:
+            now = clock.unix_ns(clock.now_ns())
+            return RunEnd(now, self._wall_seconds, status, kind, message)
+
+        intake.finish(end)
+        intake.tick(pipeline.open_spans())
+        if intake.losses():
+            self._say(f"not all of this run is kept in {self._store}: {intake.trouble}")
+
+    def _measure_cost(self) -> Cost:
+        from dytopo_autotrace.analyze.records import Cost  # noqa: PLC0415
+        from dytopo_autotrace.weave.calibrate import seconds_per_call  # noqa: PLC0415
+
+        return Cost(pipeline.started, seconds_per_call(), pipeline.drain_seconds)
+
+    @property
+    def _service(self) -> str:
+        ruleset = self._installation.ruleset
+        return (ruleset.service if ruleset else "") or os.path.basename(self._argv[0])
+
+    @property
+    def _faults(self) -> tuple[str, ...]:
+        ruleset = self._installation.ruleset
+        return tuple(map(str, ruleset.faults)) if ruleset else ()
 
     def _write(self, directory: str) -> None:
         from dytopo_autotrace.export.files import write_run  # noqa: PLC0415 - loaded on use
-        from dytopo_autotrace.observability import failure_analyzer  # noqa: PLC0415
 
         try:
-            write_run(directory, traces.all(), metrics, failure_analyzer.settled())
+            write_run(directory, traces.all(), metrics, failure_records())
         except OSError as error:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 
-    def records(self, wall_seconds: float) -> RunRecords:
+    def records(self) -> RunRecords:
         """All that this run left behind."""
-        from dytopo_autotrace.analyze.records import Cost, RunRecords  # noqa: PLC0415 - on use
-        from dytopo_autotrace.weave.calibrate import seconds_per_call  # noqa: PLC0415
+        from dytopo_autotrace.analyze.records import RunRecords  # noqa: PLC0415 - on use
 
-        ruleset = self._installation.ruleset
         kind, message, status = self._ended
         running = pipeline.open_spans()
         finished = [span for spans in traces.all().values() for span in spans]
+        lost = self._intake.losses() if self._intake else {}
         return RunRecords(
-            service=(ruleset.service if ruleset else "") or os.path.basename(self._argv[0]),
+            service=self._service,
             argv=tuple(self._argv),
             started_unix_ns=clock.unix_ns(self._started_ns),
-            wall_seconds=wall_seconds,
+            wall_seconds=self._wall_seconds,
             exit_status=status,
             ended=kind,
             ended_message=message,
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
-            rules=tuple(rule_states(self._installation)),
-            drops=drops(self._installation),
-            cost=Cost(pipeline.started, seconds_per_call(), pipeline.drain_seconds),
-            faults=tuple(map(str, ruleset.faults)) if ruleset else (),
-            remarks=tuple(remarks(self._installation)),
+            rules=tuple(account.rule_states(self._installation)),
+            drops={
+                **account.drops(self._installation),
+                **{f"spans in the store: {reason}": count for reason, count in lost.items()},
+            },
+            cost=self._cost,
+            faults=self._faults,
+            remarks=tuple(account.remarks(self._installation)),
         )
 
     def _say(self, text: str) -> None:
@@ -136,6 +216,7 @@ def watch(
     *,
     report: str = "terminal",
     out: str | None = None,
+    store: str | None = None,
     strict: bool = False,
     quiet: bool = False,
 ) -> Run:
@@ -148,7 +229,22 @@ def watch(
     if not quiet and installation.ruleset is not None:
         for fault in installation.ruleset.faults:
             say(str(fault))
-    return Run(installation, argv, report=report, out=out, quiet=quiet)
+    return Run(installation, argv, report=report, out=out, store=store, quiet=quiet)
+
+
+def failure_records() -> list[FailureRecord]:
+    """The failures so far, those marked that were recovered from."""
+    from dytopo_autotrace.observability import failure_analyzer  # noqa: PLC0415
+
+    return failure_analyzer.settled()
+
+
+def _flush_stdout() -> None:
+    """What the program printed comes before what is said about it."""
+    try:
+        sys.stdout.flush()
+    except Exception:
+        pass
 
 
 def say(text: str) -> None:
@@ -159,88 +255,3 @@ def say(text: str) -> None:
         sys.stderr.write(f"dytopo-autotrace: {text}\n")
     except Exception:
         pass
-
-
-def drops(installation: agent.Installation) -> dict[str, int]:
-    """What was lost on the way, by reason; nothing that was not."""
-    weaver = installation.weaver
-    counted = {
-        "calls: a fault of ours, contained": weaver.switch.missed if weaver else 0,
-        "spans: the buffer was full": pipeline.dropped,
-        "spans: the memory limit was reached": traces.dropped,
-        "failures: the memory limit was reached": failures.dropped,
-        **{f"metrics: {reason}": count for reason, count in metrics.losses().items()},
-        **{f"metric {name}: no number": n for name, n in agent.measurer.unmeasured.items()},
-        **{f"fault of ours in {name}": count for name, count in pipeline.faults.items()},
-    }
-    return {reason: count for reason, count in counted.items() if count}
-
-
-def remarks(installation: agent.Installation) -> Iterator[str]:
-    """What a reader of the report should know about what it was made from."""
-    if installation.weaver is None:
-        return
-    for form in installation.weaver.shapes.values():
-        for name, count in form.unreadable.items():
-            yield f"rule {form.site.rule}: {name} could not be read in {count} calls"
-    for fault in installation.weaver.ledger.faults:
-        yield f"a fault of ours, contained: {fault}"
-
-
-def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
-    """What became of each rule."""
-    from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
-
-    ruleset, weaver, modules = installation.ruleset, installation.weaver, installation.modules
-    if ruleset is None or weaver is None or modules is None:
-        return
-    calls = agent.counter.calls
-    entries: dict[str, list[Entry]] = {}
-    for entry in weaver.ledger.entries:
-        entries.setdefault(entry.rule, []).append(entry)
-    own = {rule.name for rule in ruleset.rules if not rule.origin.pack}
-    for rule in ruleset.rules:
-        if rule.origin.pack and rule.name in own:
-            continue  # The user's rule of that name stands in for the pack's.
-        condition, woven, reason = _condition(
-            rule, entries.get(rule.name, ()), modules, calls[rule.name]
-        )
-        yield RuleState(
-            name=rule.name,
-            target=", ".join(target.text for target in rule.targets),
-            origin=str(rule.origin),
-            state=condition,  # type: ignore[arg-type]
-            woven=woven,
-            calls=calls[rule.name],
-            reason=reason,
-        )
-    yield from _switched_off(ruleset)
-
-
-def _condition(
-    rule: Rule, entries: Sequence[Entry], modules: Modules, calls: int
-) -> tuple[str, int, str]:
-    woven = sum(each.fate == "woven" for each in entries)
-    if woven:
-        return ("woven" if calls else "never_called"), woven, ""
-    for fate in ("refused", "failed", "nothing_matched"):
-        for entry in entries:
-            if entry.fate == fate:
-                return fate, 0, f"{entry.place}: {entry.reason}"
-    if any(modules.names(module, rule) for module in modules.seen):
-        return "nothing_matched", 0, "the module was imported, but has no such function"
-    return "never_imported", 0, "its module was not imported"
-
-
-def _switched_off(ruleset: RuleSet) -> Iterator[RuleState]:
-    from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
-
-    for index in sorted({fault.rule for fault in ruleset.faults if fault.rule is not None}):
-        faults = [fault for fault in ruleset.faults if fault.rule == index]
-        yield RuleState(
-            name=f"rule {index + 1} of {os.path.basename(faults[0].file)}",
-            target="",
-            origin=f"{faults[0].file}:{faults[0].line}",
-            state="off",
-            reason="; ".join(f"{fault.key}: {fault.message} {fault.hint}" for fault in faults),
-        )

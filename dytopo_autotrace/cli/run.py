@@ -34,13 +34,15 @@ options:
   --strict         do not start if a rule is wrong or names nothing
   --report KIND    none, terminal (default) or json; on stderr
   --out DIR        write trace, metrics and failures there
+  --store PATH     where the run is kept; default .dytopo/traces.db, none to keep
+                   nothing
   --quiet, -q      nothing of ours on stderr
   --version        show the version
   --help, -h       show this
 
 DYTOPO_AUTOTRACE_DISABLED=1 runs the program without any of this."""
 
-_WITH_VALUE = ("--rules", "--report", "--out")
+_WITH_VALUE = ("--rules", "--report", "--out", "--store")
 _FLAGS = ("--strict", "--quiet", "--version", "--help")
 _SHORT = {"-q": "--quiet", "-h": "--help"}
 _REPORTS = ("none", "terminal", "json")
@@ -56,6 +58,7 @@ class Options:
     rules: str | None = None
     report: str = "terminal"
     out: str | None = None
+    store: str | None = None
     strict: bool = False
     quiet: bool = False
 
@@ -162,6 +165,7 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
             [options.program, *options.args],
             report=options.report,
             out=options.out,
+            store=_store(options),
             quiet=options.quiet,
         )
         run.begin()
@@ -176,6 +180,15 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         if not options.quiet:
             _say(message)
         return None
+
+
+def _store(options: Options) -> str | None:
+    from dytopo_autotrace.store.location import locate
+
+    try:
+        return locate(options.store, os.getcwd())
+    except FileNotFoundError:
+        return None  # The working directory is gone, and with it the place for a store.
 
 
 def _rules(options: Options, program: launch.Program) -> RuleSet:

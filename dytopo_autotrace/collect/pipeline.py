@@ -23,14 +23,15 @@ CAPACITY = 1 << 21
 
 INTERVAL_SECONDS = 0.1
 
-REST = 20
-"""The thread rests at least this many times as long as it worked: a twentieth of a core at most."""
-
 PATIENCE_SECONDS, PATIENCE_AT_FORK = 5.0, 0.5
 """How long whoever stops the thread waits for it to end what it is doing."""
 
 Consumer = Callable[[Sequence[Span]], None]
 """Takes the spans that finished since the last drain, in the order in which they ended."""
+
+
+Watcher = Callable[[Sequence[Span]], None]
+"""Is told, every tick of the background thread, which spans began since the last one and still run."""
 
 
 class Pipeline:
@@ -51,11 +52,13 @@ class Pipeline:
         self.next_id = next_id
         """Read once when a function is woven, so tests can swap it."""
         self.consumers: list[Consumer] = []
+        self.watchers: list[Watcher] = []
         self.finished = 0
         self.drain_seconds = 0.0
         """What draining has cost so far."""
         self.faults: dict[str, int] = {}
         self._open: dict[int, Record] = {}
+        self._told: frozenset[int] = frozenset()
         self._taken = 0
         self._was_full = False
         self._last_id = self._id_before_first = self.next_id()
@@ -156,14 +159,26 @@ class Pipeline:
                     self._running = thread, stop
 
     def _run(self, stop: threading.Event) -> None:
-        pause = INTERVAL_SECONDS
-        while not stop.wait(pause):
-            began = time.perf_counter()
+        while not stop.wait(INTERVAL_SECONDS):
             try:
                 self.drain()
+                self._tell()
             except Exception as fault:
                 self._count("drain", fault)
-            pause = max(INTERVAL_SECONDS, REST * (time.perf_counter() - began))
+
+    def _tell(self) -> None:
+        if not self.watchers:
+            return
+        with self._lock:
+            began = time.perf_counter()
+            opened = [from_record(r) for key, r in self._open.items() if key not in self._told]
+            self._told = frozenset(self._open)
+            self.drain_seconds += time.perf_counter() - began
+        for watcher in self.watchers:
+            try:
+                watcher(opened)
+            except Exception as fault:
+                self._count(f"{getattr(watcher, '__qualname__', watcher)}", fault)
 
     def stop(self) -> None:
         """Stop the background thread and drain what is left."""
@@ -195,7 +210,10 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """Let the thread rest: Python warns of a fork while there is another one."""
+        running = self._running
         self._was_running = self._halt(PATIENCE_AT_FORK)
+        if running is not None:
+            _wait_until_gone(running[0])
 
     def after_fork(self) -> None:
         """In the parent all goes on, but soon: Python may look for other threads after this."""
@@ -222,6 +240,14 @@ class Pipeline:
         self.clear()
         if self._was_running:
             self.ensure_running()
+
+
+def _wait_until_gone(thread: threading.Thread) -> None:
+    """Wait for the system's side of a joined thread: Python 3.12 counts that before it forks."""
+    task = f"/proc/self/task/{thread.native_id}"
+    for _ in range(5000):
+        if thread.native_id is None or not os.path.exists(task):
+            return
 
 
 def _end(span: Span) -> int:

@@ -7,10 +7,11 @@ wait for a database library.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dytopo_autotrace.collect.span import Span
 from dytopo_autotrace.store.backlog import Backlog
@@ -18,6 +19,9 @@ from dytopo_autotrace.store.backlog import Backlog
 if TYPE_CHECKING:
     from dytopo_autotrace.store.model import RunEnd
     from dytopo_autotrace.store.recorder import Recorder
+
+PATIENCE_SECONDS: Final = 2.0
+"""How long the end of the program waits for a thread that hangs in the store."""
 
 _intakes: weakref.WeakSet[Intake] = weakref.WeakSet()
 
@@ -37,6 +41,7 @@ class Intake:
         self._make = make
         self._end: Callable[[], RunEnd] | None = None
         self._fault = ""
+        self._ticking = threading.Lock()
         _intakes.add(self)
 
     @property
@@ -60,9 +65,22 @@ class Intake:
         Args:
             opened: spans that began since the last tick and still run.
         """
+        # Two threads meet here only when the one that ends the program has waited for the other in vain.
+        if not self._ticking.acquire(timeout=PATIENCE_SECONDS if self._end else 0):
+            if self._end:
+                self.backlog.close("store_stuck")
+            return
+        try:
+            self._tick(opened)
+        finally:
+            self._ticking.release()
+
+    def _tick(self, opened: Sequence[Span]) -> None:
         if self.is_done:
             return
         if self.recorder is None:
+            if not self.backlog.waiting and not opened:
+                return  # A program in which nothing was watched leaves nothing behind.
             try:
                 self.recorder = self._make(self.backlog)
             except Exception as fault:
@@ -87,6 +105,7 @@ class Intake:
         if self.recorder is not None:
             self.recorder.abandon()
         self.backlog.forked()
+        self._ticking = threading.Lock()
 
 
 def _after_fork() -> None:

@@ -49,6 +49,7 @@ LOSSES: Final[Mapping[str, str]] = {
     "store_newer": "the store was written by a later version",
     "store_pruned": "the store's limit of size was reached; the oldest went",
     "store_behind": "the store did not keep up",
+    "store_stuck": "the disk did not answer when the program ended",
     "store_fault": "a fault of ours, contained",
     "store_unreadable": "a value of the span raised when it was read",
     "store_closed": "they ended after the last of the run was written",

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from dytopo_autotrace.collect.failures import FailureRecord
 from dytopo_autotrace.collect.metrics import MetricsCollector
-from dytopo_autotrace.store import backlog, housekeeping, recorder
+from dytopo_autotrace.store import backlog, housekeeping, intake, recorder
 from dytopo_autotrace.store.backlog import Backlog
 from dytopo_autotrace.store.intake import Intake
 from dytopo_autotrace.store.location import open_writer
@@ -85,9 +86,10 @@ def test_the_end_writes_the_rest_and_lets_go(record, read, span, folder):
     assert kept.losses() == {"store_closed": 1}
 
 
-def test_an_idle_process_is_heard_of(record, read, clock):
+def test_an_idle_process_is_heard_of(record, read, span, clock):
     """Without anything to write, a process lets hear of itself, but not at every tick."""
     kept = record(monotonic=clock)
+    kept.take([span()])
     kept.tick()
     first = only_run(read).heard_unix_ns
     kept.tick()
@@ -97,7 +99,7 @@ def test_an_idle_process_is_heard_of(record, read, clock):
     assert only_run(read).heard_unix_ns > first
 
 
-def test_a_summary_is_written_once_a_second_and_only_what_changed(record, read, clock):
+def test_a_summary_is_written_once_a_second_and_only_what_changed(record, read, span, clock):
     """State, failures and metrics are asked for once a second, and only changes are written."""
     metrics, asked, failure = MetricsCollector(), [], FailureRecord(*"abcdefgh")
     failure.timestamp = 1.0
@@ -109,6 +111,7 @@ def test_a_summary_is_written_once_a_second_and_only_what_changed(record, read, 
     metrics.record("m", 1)
     sources = Sources(state, lambda: [failure], metrics.families)
     kept = record(sources=sources, monotonic=clock)
+    kept.take([span()])
     for _ in range(30):
         kept.tick()
         clock.now += 0.3
@@ -157,6 +160,7 @@ def test_what_waits_for_a_lock_is_bounded(record, read, span, clock, path, monke
 def test_a_locked_store_is_not_asked_at_every_tick(record, span, clock, path):
     """Who waits for a lock waits longer each time, up to two seconds."""
     kept = record(monotonic=clock)
+    kept.take([span()])
     kept.tick()
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
@@ -177,6 +181,7 @@ def test_a_store_that_stays_locked_holds_up_the_end_only_so_long(
     """At the end the recorder waits a moment for the lock, then counts and lets the host go."""
     monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.1)
     kept = record()
+    kept.take([span()])
     kept.tick()
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
@@ -243,6 +248,39 @@ def test_a_batch_that_cannot_be_written_costs_only_itself(record, read, span):
     kept.tick()
     assert kept.losses() == {"store_fault": 1}
     assert only_run(read).spans == 1
+
+
+def test_nothing_watched_leaves_nothing(record, folder):
+    """A program in which nothing was watched leaves no store behind."""
+    kept = record()
+    kept.tick()
+    kept.finish(ended)
+    kept.tick()
+    assert not folder.exists()
+    assert kept.losses() == {}
+
+
+def test_a_thread_that_hangs_in_the_store_does_not_hold_up_the_end(record, span, monkeypatch):
+    """The end waits a moment for a tick that hangs, then counts what waits and lets the host go."""
+    monkeypatch.setattr(intake, "PATIENCE_SECONDS", 0.05)
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang():
+        hangs.set()
+        go_on.wait(30)
+        return RunState()
+
+    kept = record(sources=Sources(state=hang))
+    kept.take([span()])
+    thread = threading.Thread(target=kept.tick)
+    thread.start()
+    assert hangs.wait(30)
+    kept.take([span(), span()])
+    kept.finish(ended)
+    kept.tick()
+    assert kept.losses() == {"store_stuck": 2}
+    go_on.set()
+    thread.join()
 
 
 @pytest.mark.parametrize("broken", ["state", "failures", "families"])

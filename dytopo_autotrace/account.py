@@ -1,0 +1,104 @@
+"""What a run must tell about itself: what became of each rule, what was lost, what is odd."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from dytopo_autotrace import agent
+from dytopo_autotrace.collect.failures import failures
+from dytopo_autotrace.collect.metrics import metrics
+from dytopo_autotrace.collect.pipeline import pipeline
+from dytopo_autotrace.collect.tracing import traces
+
+if TYPE_CHECKING:
+    from dytopo_autotrace.analyze.records import RuleState
+    from dytopo_autotrace.rules.model import Rule, RuleSet
+    from dytopo_autotrace.weave.ledger import Entry
+    from dytopo_autotrace.weave.modules import Modules
+
+
+def drops(installation: agent.Installation) -> dict[str, int]:
+    """What was lost on the way, by reason; nothing that was not."""
+    weaver = installation.weaver
+    counted = {
+        "calls: a fault of ours, contained": weaver.switch.missed if weaver else 0,
+        "spans: the buffer was full": pipeline.dropped,
+        "spans: the memory limit was reached": traces.dropped,
+        "failures: the memory limit was reached": failures.dropped,
+        **{f"metrics: {reason}": count for reason, count in metrics.losses().items()},
+        **{f"metric {name}: no number": n for name, n in agent.measurer.unmeasured.items()},
+        **{f"fault of ours in {name}": count for name, count in pipeline.faults.items()},
+    }
+    return {reason: count for reason, count in counted.items() if count}
+
+
+def remarks(installation: agent.Installation) -> Iterator[str]:
+    """What a reader of the report should know about what it was made from."""
+    if installation.weaver is None:
+        return
+    for form in installation.weaver.shapes.values():
+        for name, count in form.unreadable.items():
+            yield f"rule {form.site.rule}: {name} could not be read in {count} calls"
+    for fault in installation.weaver.ledger.faults:
+        yield f"a fault of ours, contained: {fault}"
+
+
+def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
+    """What became of each rule."""
+    from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
+
+    ruleset, weaver, modules = installation.ruleset, installation.weaver, installation.modules
+    if ruleset is None or weaver is None or modules is None:
+        return
+    calls = agent.counter.calls
+    entries: dict[str, list[Entry]] = {}
+    for entry in weaver.ledger.entries:
+        entries.setdefault(entry.rule, []).append(entry)
+    own = {rule.name for rule in ruleset.rules if not rule.origin.pack}
+    for rule in ruleset.rules:
+        if rule.origin.pack and rule.name in own:
+            continue  # The user's rule of that name stands in for the pack's.
+        condition, woven, reason = _condition(
+            rule, entries.get(rule.name, ()), modules, calls[rule.name]
+        )
+        yield RuleState(
+            name=rule.name,
+            target=", ".join(target.text for target in rule.targets),
+            origin=str(rule.origin),
+            state=condition,  # type: ignore[arg-type]
+            woven=woven,
+            calls=calls[rule.name],
+            reason=reason,
+        )
+    yield from _switched_off(ruleset)
+
+
+def _condition(
+    rule: Rule, entries: Sequence[Entry], modules: Modules, calls: int
+) -> tuple[str, int, str]:
+    woven = sum(each.fate == "woven" for each in entries)
+    if woven:
+        return ("woven" if calls else "never_called"), woven, ""
+    for fate in ("refused", "failed", "nothing_matched"):
+        for entry in entries:
+            if entry.fate == fate:
+                return fate, 0, f"{entry.place}: {entry.reason}"
+    if any(modules.names(module, rule) for module in modules.seen):
+        return "nothing_matched", 0, "the module was imported, but has no such function"
+    return "never_imported", 0, "its module was not imported"
+
+
+def _switched_off(ruleset: RuleSet) -> Iterator[RuleState]:
+    from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
+
+    for index in sorted({fault.rule for fault in ruleset.faults if fault.rule is not None}):
+        faults = [fault for fault in ruleset.faults if fault.rule == index]
+        yield RuleState(
+            name=f"rule {index + 1} of {os.path.basename(faults[0].file)}",
+            target="",
+            origin=f"{faults[0].file}:{faults[0].line}",
+            state="off",
+            reason="; ".join(f"{fault.key}: {fault.message} {fault.hint}" for fault in faults),
+        )
