@@ -159,7 +159,7 @@ def test_children_come_before_their_parents(depths):
 
 def test_a_span_is_never_handed_over_before_its_children():
     """While threads call and another drains, each parent comes after all that it called."""
-    pipe = Pipeline(10_000, itertools.count(1).__next__)
+    pipe = Pipeline(20_000, itertools.count(1).__next__)
     seen = []
     pipe.consumers.append(seen.extend)
 

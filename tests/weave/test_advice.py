@@ -754,8 +754,7 @@ def test_nothing_of_the_host_is_kept_alive_before_the_drain_either():
     def work(thing):
         raise ValueError(thing)
 
-    with capture():
-        pipeline.stop()
+    with capture(), pipeline._lock:  # so that the background thread cannot drain
         thing = Thing()
         reference = weakref.ref(thing)
         with pytest.raises(ValueError, match="Thing"):
