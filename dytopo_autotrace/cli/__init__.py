@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "run",
     "runs": "runs",
     "show": "show",
+    "report": "report",
     "delete": "delete",
     "export": "export",
     "import": "import_",

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dytopo_autotrace.cli.stored import reading, store_option
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.export import replace_file
 from dytopo_autotrace.export.formats import FORMATS, Chunks, encoded, find
 from dytopo_autotrace.export.run import Run, withheld
 from dytopo_autotrace.importing import read
+from dytopo_autotrace.store.location import choose
 
 if TYPE_CHECKING:
     from dytopo_autotrace.analyze.records import RunRecords
@@ -24,7 +26,8 @@ _LISTED = "\n".join(f"  {name:<13} {each.description}" for name, each in FORMATS
 
 
 @click.command("export", epilog=f"\b\nFormats:\n{_LISTED}")
-@click.argument("run")
+@click.argument("run", required=False)
+@store_option
 @click.option("--format", "-f", "name", required=True, help="One of the formats below.")
 @click.option(
     "--output",
@@ -37,13 +40,22 @@ _LISTED = "\n".join(f"  {name:<13} {each.description}" for name, each in FORMATS
     is_flag=True,
     help="Also prompts, answers and whatever else was said; see the docs.",
 )
-def command(run: str, name: str, output: str | None, *, content: bool) -> None:
+def command(
+    run: str | None, store: str | None, name: str, output: str | None, *, content: bool
+) -> None:
     """Write RUN in the format of another tool.
 
-    RUN is a file that `import` can read, or a directory that --out wrote.
+    RUN is a kept run's id, or the beginning of one, by default the latest; or a file that `import`
+    can read, or a directory that --out wrote.
     """
     try:
-        export(read(run), run, name, output, content=content)
+        if run is not None and Path(run).exists():
+            export(read(run), run, name, output, content=content)
+            return
+        with reading(store) as reader:
+            info = choose(reader.runs(), run)
+            records = reader.load(info.start.run_id)
+        export(records, info.start.run_id[:8], name, output, content=content)
     except AutotraceError as error:
         raise click.ClickException(str(error)) from error
 
@@ -92,8 +104,3 @@ def _watched(chunks: Chunks, spans: int) -> Chunks:
     from rich.progress import track
 
     return track(chunks, "Exporting", total=spans, console=Console(stderr=True), transient=True)  # type: ignore[return-value]
-
-
-def main(args: list[str]) -> None:
-    """The command with these arguments; ends the process."""
-    command.main(args, prog_name="dytopo-autotrace export")

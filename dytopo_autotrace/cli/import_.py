@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,9 @@ import click
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.export import replace_file
 from dytopo_autotrace.importing import read
+from dytopo_autotrace.store.location import locate, open_writer
+from dytopo_autotrace.store.model import Batch, RunEnd, RunStart, RunState, StoreBusy, StoreLost
+from dytopo_autotrace.store.process import this_process
 
 if TYPE_CHECKING:
     from dytopo_autotrace.analyze.records import RunRecords
@@ -17,9 +22,12 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("file")
-@click.option("--output", "-o", metavar="FILE", help="Write the records of the run there.")
-def command(file: str, output: str | None) -> None:
-    """Read traces that another tool recorded, and say what was found.
+@click.option(
+    "--store", metavar="PATH", help="The store to keep it in, instead of .dytopo/traces.db here."
+)
+@click.option("--output", "-o", metavar="FILE", help="Write the records there instead.")
+def command(file: str, store: str | None, output: str | None) -> None:
+    """Keep traces that another tool recorded as a run, for `report` to explain.
 
     FILE is OTLP JSON (one request, or one a line), Jaeger JSON, Zipkin v2 JSON, gzipped or not, or
     what --out wrote; what it is shows in its content.
@@ -30,7 +38,10 @@ def command(file: str, output: str | None) -> None:
         raise click.ClickException(str(error)) from error
     for line in described(records):
         click.echo(line, err=True)
-    if output is not None:
+    if output is None:
+        run_id = keep(records, store)
+        click.echo(f"kept as {run_id[:8]}: dytopo-autotrace report {run_id[:8]}", err=True)
+    else:
         from dytopo_autotrace.analyze.records import records_to_json
 
         try:
@@ -60,6 +71,30 @@ def described(records: RunRecords) -> list[str]:
     return [*lines, *records.remarks]
 
 
-def main(args: list[str]) -> None:
-    """The command with these arguments; ends the process."""
-    command.main(args, prog_name="dytopo-autotrace import")
+def keep(records: RunRecords, store: str | None) -> str:
+    """Write records into a store as a run that has ended, and give its id."""
+    location = locate(store, os.getcwd())
+    if location is None:
+        raise click.ClickException("--store none: there is nothing to keep it in. Give a path.")
+    run_id = secrets.token_hex(16)
+    start = RunStart(
+        run_id=run_id,
+        process=this_process(),
+        started_unix_ns=records.started_unix_ns,
+        service=records.service,
+        argv=records.argv,
+    )
+    ended = records.started_unix_ns + round(records.wall_seconds * 1e9)
+    state = RunState(remarks=records.remarks)
+    writer = open_writer(location)
+    try:
+        writer.begin(start)
+        writer.write(Batch(finished=records.spans, unix_ns=ended, state=state))
+        writer.end(RunEnd(ended, records.wall_seconds, records.exit_status))
+    except (StoreBusy, StoreLost) as problem:
+        raise click.ClickException(
+            f"{location}: not kept: {problem.detail or problem.reason}"
+        ) from problem
+    finally:
+        writer.close()
+    return run_id
