@@ -13,7 +13,7 @@ from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import traces
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import RuleState
+    from dytopo_autotrace.collect.records import RuleState
     from dytopo_autotrace.rules.model import Rule, RuleSet
     from dytopo_autotrace.weave.ledger import Entry
     from dytopo_autotrace.weave.modules import Modules
@@ -47,7 +47,7 @@ def remarks(installation: agent.Installation) -> Iterator[str]:
 
 def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
     """What became of each rule."""
-    from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
+    from dytopo_autotrace.collect.records import RuleState  # noqa: PLC0415 - loaded on use
 
     ruleset, weaver, modules = installation.ruleset, installation.weaver, installation.modules
     if ruleset is None or weaver is None or modules is None:
@@ -91,7 +91,7 @@ def _condition(
 
 
 def _switched_off(ruleset: RuleSet) -> Iterator[RuleState]:
-    from dytopo_autotrace.analyze.records import RuleState  # noqa: PLC0415 - loaded on use
+    from dytopo_autotrace.collect.records import RuleState  # noqa: PLC0415 - loaded on use
 
     for index in sorted({fault.rule for fault in ruleset.faults if fault.rule is not None}):
         faults = [fault for fault in ruleset.faults if fault.rule == index]

@@ -16,8 +16,8 @@ from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import traces
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import Cost, RunRecords
     from dytopo_autotrace.collect.failures import FailureRecord
+    from dytopo_autotrace.collect.records import Cost, RunRecords
     from dytopo_autotrace.rules.model import RuleSet
     from dytopo_autotrace.store.backlog import Backlog
     from dytopo_autotrace.store.intake import Intake
@@ -104,7 +104,7 @@ class Run:
             self._write(self._out)
         if self._report != "none":
             _flush_stdout()
-            from dytopo_autotrace.analyze.records import records_to_json  # noqa: PLC0415 - on use
+            from dytopo_autotrace.collect.records import records_to_json  # noqa: PLC0415 - on use
             from dytopo_autotrace.report import show  # noqa: PLC0415
 
             show(records_to_json(self.records()), self._report)
@@ -154,7 +154,7 @@ class Run:
             self._say(f"not all of this run is kept in {self._store}: {intake.trouble}")
 
     def _measure_cost(self) -> Cost:
-        from dytopo_autotrace.analyze.records import Cost  # noqa: PLC0415
+        from dytopo_autotrace.collect.records import Cost  # noqa: PLC0415
         from dytopo_autotrace.weave.calibrate import seconds_per_call  # noqa: PLC0415
 
         return Cost(pipeline.started, seconds_per_call(), pipeline.drain_seconds)
@@ -179,7 +179,7 @@ class Run:
 
     def records(self) -> RunRecords:
         """All that this run left behind."""
-        from dytopo_autotrace.analyze.records import RunRecords  # noqa: PLC0415 - on use
+        from dytopo_autotrace.collect.records import RunRecords  # noqa: PLC0415 - on use
 
         kind, message, status = self._ended
         running = pipeline.open_spans()

@@ -22,7 +22,10 @@ from dytopo_autotrace.analyze.findings import (
 )
 from dytopo_autotrace.analyze.outcomes import outcomes
 from dytopo_autotrace.analyze.ownership import Owners, owners
-from dytopo_autotrace.analyze.records import (
+from dytopo_autotrace.analyze.stories import stories
+from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
+from dytopo_autotrace.analyze.tree import Tree, build
+from dytopo_autotrace.collect.records import (
     Cost,
     RuleState,
     RunRecords,
@@ -30,9 +33,6 @@ from dytopo_autotrace.analyze.records import (
     records_from_json,
     records_to_json,
 )
-from dytopo_autotrace.analyze.stories import stories
-from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
-from dytopo_autotrace.analyze.tree import Tree, build
 
 __all__ = [
     "Cost",

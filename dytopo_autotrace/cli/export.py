@@ -17,7 +17,7 @@ from dytopo_autotrace.importing import read
 from dytopo_autotrace.store.location import choose
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import RunRecords
+    from dytopo_autotrace.collect.records import RunRecords
 
 LONG = 20_000
 """Spans from which on it takes seconds, so that it is worth showing how far it is."""

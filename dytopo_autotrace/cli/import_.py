@@ -17,7 +17,7 @@ from dytopo_autotrace.store.model import Batch, RunEnd, RunStart, RunState, Stor
 from dytopo_autotrace.store.process import this_process
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import RunRecords
+    from dytopo_autotrace.collect.records import RunRecords
 
 
 @click.command("import")
@@ -42,7 +42,7 @@ def command(file: str, store: str | None, output: str | None) -> None:
         run_id = keep(records, store)
         click.echo(f"kept as {run_id[:8]}: dytopo-autotrace report {run_id[:8]}", err=True)
     else:
-        from dytopo_autotrace.analyze.records import records_to_json
+        from dytopo_autotrace.collect.records import records_to_json
 
         try:
             replace_file(output, records_to_json(records).encode() + b"\n")

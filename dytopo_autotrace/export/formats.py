@@ -21,7 +21,7 @@ from dytopo_autotrace.export.families import as_prometheus_names, families, unit
 from dytopo_autotrace.export.run import Run
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import RunRecords
+    from dytopo_autotrace.collect.records import RunRecords
 
 Chunks = Iterator[str] | Iterator[bytes]
 

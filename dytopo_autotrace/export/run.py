@@ -16,7 +16,7 @@ from dytopo_autotrace.export import content, genai
 from dytopo_autotrace.export.values import plain, text
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.analyze.records import RunRecords
+    from dytopo_autotrace.collect.records import RunRecords
 
 UNKNOWN_SERVICE: Final = "unknown_service"
 """OpenTelemetry's word for a program that did not say its name."""

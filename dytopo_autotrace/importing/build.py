@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from dytopo_autotrace.analyze import ownership, timing, tree
-from dytopo_autotrace.analyze.records import RunRecords, Tokens
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.records import RunRecords, Tokens
 from dytopo_autotrace.collect.span import Site, Span
 from dytopo_autotrace.importing import identifiers
 from dytopo_autotrace.importing.conventions import meaning

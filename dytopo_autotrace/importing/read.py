@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from dytopo_autotrace.analyze.records import RunRecords, records_from_json
+from dytopo_autotrace.collect.records import RunRecords, records_from_json
 from dytopo_autotrace.errors import UsageError
 from dytopo_autotrace.importing import build, classic, jaeger, otlp, zipkin
 from dytopo_autotrace.importing.foreign import Findings, ForeignSpan

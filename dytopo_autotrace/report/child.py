@@ -10,7 +10,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def show(records: str, kind: str = "terminal") -> None:
-    """Have records (see `analyze.records`) reported on stderr by a process of its own.
+    """Have records (see `collect.records`) reported on stderr by a process of its own.
 
     Raises:
         RuntimeError: there is no interpreter to start, or it failed or took too long.

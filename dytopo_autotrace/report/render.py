@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from dytopo_autotrace.analyze.records import records_from_json
 from dytopo_autotrace.analyze.summary import summarize
+from dytopo_autotrace.collect.records import records_from_json
 from dytopo_autotrace.errors import nearest
 
 KINDS = ("terminal", "json")

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.findings import AgentRow, FailureGroup, Level
-from dytopo_autotrace.analyze.records import RuleCondition, RuleState
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.analyze.timing import SWARM_ROLES
+from dytopo_autotrace.collect.records import RuleCondition, RuleState
 from dytopo_autotrace.report.table import Column, layout
 from dytopo_autotrace.report.text import clean, shorten, wrap
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
-from dytopo_autotrace.analyze.records import Cost, RuleState, RunRecords, Tokens
 from dytopo_autotrace.collect.failures import FailureRecord
+from dytopo_autotrace.collect.records import Cost, RuleState, RunRecords, Tokens
 from dytopo_autotrace.collect.series import MetricFamily
 from dytopo_autotrace.collect.span import Span
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from dytopo_autotrace.analyze.records import Cost, RuleState, RunRecords, Tokens
+from dytopo_autotrace.collect.records import Cost, RuleState, RunRecords, Tokens
 from dytopo_autotrace.collect.span import ErrorInfo, Site, Span
 
 SECOND = 1_000_000_000

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dytopo_autotrace.analyze.findings import to_json
-from dytopo_autotrace.analyze.records import Cost, RunRecords, records_from_json, records_to_json
 from dytopo_autotrace.analyze.summary import summarize
+from dytopo_autotrace.collect.records import Cost, RunRecords, records_from_json, records_to_json
 
 
 def shape(span):

@@ -7,8 +7,8 @@ from builders import Spans, any_spans, run, soft, swarm
 from hypothesis import given
 
 from dytopo_autotrace.analyze.findings import to_json
-from dytopo_autotrace.analyze.records import Cost, Tokens
 from dytopo_autotrace.analyze.summary import summarize
+from dytopo_autotrace.collect.records import Cost, Tokens
 
 
 def verdict(spans, **changes):

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from dytopo_autotrace.analyze.records import RunRecords
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.records import RunRecords
 from dytopo_autotrace.collect.span import ErrorInfo, Site, Span
 
 STARTED_UNIX_NS = 1_790_000_000_123_456_789

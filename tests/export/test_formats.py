@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dytopo_autotrace.analyze.records import records_to_json
 from dytopo_autotrace.cli import export as command
+from dytopo_autotrace.collect.records import records_to_json
 from dytopo_autotrace.collect.span import ErrorInfo
 from dytopo_autotrace.errors import UsageError
 from dytopo_autotrace.export import content, genai, replace_file

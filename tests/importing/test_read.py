@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dytopo_autotrace.analyze.records import records_from_json, records_to_json
 from dytopo_autotrace.cli import import_
+from dytopo_autotrace.collect.records import records_from_json, records_to_json
 from dytopo_autotrace.errors import UsageError
 from dytopo_autotrace.export.formats import render
 from dytopo_autotrace.importing import parse, read

@@ -8,8 +8,8 @@ import pytest
 from builders import run, swarm
 
 from dytopo_autotrace.analyze.findings import to_json
-from dytopo_autotrace.analyze.records import records_to_json
 from dytopo_autotrace.analyze.summary import summarize
+from dytopo_autotrace.collect.records import records_to_json
 from dytopo_autotrace.report import json_report, render, show
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dytopo_autotrace.analyze.records import Cost, RuleState
 from dytopo_autotrace.analyze.summary import summarize
+from dytopo_autotrace.collect.records import Cost, RuleState
 from dytopo_autotrace.report.terminal import render
 
 FAULTS = ["", "retry", "swallowed", "unreadable", "timeout", "slow-agent"]
