@@ -91,6 +91,7 @@ class Run:
             self._finish()
         except Exception as fault:
             self._say(f"no report: {type(fault).__name__}: {fault}")
+        _keep_interrupt(self._ended[0])
 
     def _finish(self) -> None:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
@@ -237,6 +238,18 @@ def failure_records() -> list[FailureRecord]:
     from dytopo_autotrace.observability import failure_analyzer  # noqa: PLC0415
 
     return failure_analyzer.settled()
+
+
+def _keep_interrupt(ended: str) -> None:
+    """Let the interpreter still end by SIGINT: executing source text clears the flag that it keeps.
+
+    Importing a module with dataclasses is such an execution; one that is interrupted sets the flag.
+    """
+    if ended == "KeyboardInterrupt":
+        try:
+            exec("raise KeyboardInterrupt")  # noqa: S102
+        except KeyboardInterrupt:
+            pass
 
 
 def _flush_stdout() -> None:
