@@ -98,13 +98,14 @@ class Run:
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
         pipeline.stop()
-        self._cost = self._measure_cost()
-        if self._intake is not None:
+        if self._intake is not None and self._intake.is_used:
+            self._cost = self._measure_cost()
             self._close_store(self._intake)
         if self._out is not None:
             self._write(self._out)
         if self._report != "none":
             _flush_stdout()
+            self._cost = self._cost or self._measure_cost()
             from dytopo_autotrace.collect.records import records_to_json  # noqa: PLC0415 - on use
             from dytopo_autotrace.report import show  # noqa: PLC0415
 

@@ -60,7 +60,7 @@ def test_a_folder_imports_only_what_is_before_it(folder):
 
 def test_there_are_no_import_loops():
     """Following imports at import time, no module leads back to itself."""
-    known = {name: path for name, path in modules()}
+    known = dict(modules())
     edges = {}
     for name, path in known.items():
         targets = set()

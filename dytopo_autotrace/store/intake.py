@@ -50,6 +50,11 @@ class Intake:
         return self.recorder.progress if self.recorder else 0
 
     @property
+    def is_used(self) -> bool:
+        """Whether there was anything to keep."""
+        return self.recorder is not None or bool(self.backlog.waiting)
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing will be written any more: it has ended, or the store was lost."""
         return bool(self.backlog.closed_for)

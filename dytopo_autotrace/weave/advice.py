@@ -9,7 +9,6 @@ docs/design.md has the measurements that led here.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -232,7 +231,8 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         "Coroutine": CoroutineType,
     }
     scope = {**form.values, **{OURS + name: value for name, value in ours.items()}}
-    exec(_at_definition(source, function), scope)  # noqa: S102
+    # Not the function's own file: tracers and profilers that look for it would see each call twice.
+    exec(compile(source, "<dytopo_autotrace advice>", "exec", dont_inherit=True), scope)  # noqa: S102
     make = scope["make"]
     name, qualname = _names_of(function)
     code = next(const for const in make.__code__.co_consts if isinstance(const, CodeType))
@@ -262,22 +262,6 @@ def _read(form: Shape, names: tuple[str, ...], targets: list[str], reader: str, 
         named=parameters.named,
         ended=ended,
     )
-
-
-def _at_definition(source: str, function: Any) -> CodeType:
-    """Compile the advice as if it stood where the function does: the place is what programs ask for.
-
-    Tasks tell in their repr where their coroutine is defined, and `inspect` which file it is in.
-    """
-    if not is_plain(function):
-        return compile(source, "<dytopo_autotrace advice>", "exec", dont_inherit=True)
-    tree = ast.parse(source)
-    line = function.__code__.co_firstlineno
-    for node in ast.walk(tree):
-        if isinstance(node, ast.expr | ast.stmt | ast.arg | ast.keyword | ast.excepthandler):
-            node.lineno = node.end_lineno = line
-            node.col_offset = node.end_col_offset = 0
-    return compile(tree, function.__code__.co_filename, "exec", dont_inherit=True)
 
 
 def _names_of(function: Any) -> tuple[str, str]:
