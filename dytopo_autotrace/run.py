@@ -128,7 +128,12 @@ class Run:
             directory=self._directory,
         )
         sources = Sources(self._state, failure_records, metrics.families)
-        return Recorder(backlog, open_writer(self._store or ""), start, sources, Retention())
+        ruleset = self._installation.ruleset
+        keep = Retention()
+        if ruleset is not None:
+            said = ruleset.store
+            keep = Retention(said.keep_days, said.keep_runs, said.keep_megabytes)
+        return Recorder(backlog, open_writer(self._store or ""), start, sources, keep)
 
     def _state(self) -> RunState:
         from dytopo_autotrace.store.model import RunState  # noqa: PLC0415

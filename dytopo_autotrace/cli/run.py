@@ -160,12 +160,13 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
     try:
         from dytopo_autotrace.run import watch
 
+        ruleset = _rules(options, program)
         run = watch(
-            _rules(options, program),
+            ruleset,
             [options.program, *options.args],
             report=options.report,
             out=options.out,
-            store=_store(options),
+            store=_store(options.store or ruleset.store.path),
             quiet=options.quiet,
         )
         run.begin()
@@ -182,11 +183,11 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         return None
 
 
-def _store(options: Options) -> str | None:
+def _store(asked: str) -> str | None:
     from dytopo_autotrace.store.location import locate
 
     try:
-        return locate(options.store, os.getcwd())
+        return locate(asked, os.getcwd())
     except FileNotFoundError:
         return None  # The working directory is gone, and with it the place for a store.
 

@@ -60,10 +60,10 @@ class Builder:
         self._declared: dict[str, tuple[Metric, Origin]] = {}
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings in `[agent]` that are right."""
+        """The settings in `[agent]` that are right, and those in `[store]` as `store`."""
         others = {name: value for name, value in values.items() if name != "rule"}
-        settings: dict[str, Any] = self._table(others, described.FILE, ()).get("agent", {})
-        return settings
+        read = self._table(others, described.FILE, ())
+        return {**read.get("agent", {}), "store": read.get("store", {})}
 
     def rules(self, values: Mapping[str, Any], others: Iterable[Rule] = ()) -> tuple[Rule, ...]:
         """The rules that are right, and whose metrics agree with those of the other rules."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dytopo_autotrace.rules.model import ROLES, Capture
+from dytopo_autotrace.rules.model import ROLES, Capture, Keeping
 
 Shape = Literal[
     "text",
@@ -90,6 +90,31 @@ AGENT: Final = (
     ),
 )
 
+STORE: Final = (
+    Key("path", "text", "Where runs are kept: a file, or `none`; `--store` has precedence."),
+    Key(
+        "keep_days",
+        "integer",
+        "Runs older than this are removed; 0 for no limit.",
+        default=Keeping().keep_days,
+        minimum=0,
+    ),
+    Key(
+        "keep_runs",
+        "integer",
+        "Beyond so many runs the oldest are removed; 0 for no limit.",
+        default=Keeping().keep_runs,
+        minimum=0,
+    ),
+    Key(
+        "keep_megabytes",
+        "integer",
+        "Beyond this size the oldest runs are removed; 0 for no limit.",
+        default=Keeping().keep_megabytes,
+        minimum=0,
+    ),
+)
+
 METRIC_KEYS: Final = (
     Key(
         "name",
@@ -167,6 +192,7 @@ RULE: Final = (
 
 FILE: Final = (
     Key("agent", "table", "Settings for the whole program.", keys=AGENT),
+    Key("store", "table", "Where runs are kept, and for how long.", keys=STORE),
     Key("rule", "tables", "The rules; the first one that matches a function wins.", keys=RULE),
 )
 

@@ -13,7 +13,7 @@ from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules.build import Builder, rule_from
 from dytopo_autotrace.rules.find import Document, find, read
 from dytopo_autotrace.rules.lines import locate
-from dytopo_autotrace.rules.model import Capture, Origin, Rule, RuleSet
+from dytopo_autotrace.rules.model import Capture, Keeping, Origin, Rule, RuleSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +70,7 @@ def _ruleset(document: Document) -> RuleSet:
         service=settings.get("service", ""),
         rules=(*own, *shipped),
         capture=Capture(**settings.get("capture", {})),
+        store=Keeping(**settings.get("store", {})),
         adopt=settings.get("adopt", ()),
         packs=tuple(packs),
         faults=(*sorted(builder.faults, key=lambda fault: fault.line or 0), *faults),

@@ -86,6 +86,17 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where runs are kept, and for how long; 0 means without limit."""
+
+    path: str = ""
+    """`""` for the default place."""
+    keep_days: int = 30
+    keep_runs: int = 200
+    keep_megabytes: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """All that was configured: the user's own rules in order, then those of the packs in order."""
 
@@ -94,6 +105,7 @@ class RuleSet:
     """`""` for the name of the program that runs."""
     rules: tuple[Rule, ...] = ()
     capture: Capture = field(default_factory=Capture)
+    store: Keeping = field(default_factory=Keeping)
     adopt: tuple[str, ...] = ()
     packs: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()

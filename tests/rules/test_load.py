@@ -284,3 +284,13 @@ def test_no_bytes_raise(tmp_path, data):
     """Whatever bytes a file has, loading returns."""
     (tmp_path / "instrumentation.toml").write_bytes(data)
     in_directory(tmp_path)
+
+
+def test_the_store_is_described_in_a_table_of_its_own(tmp_path):
+    """Where runs are kept and for how long is read from `[store]`; what is not said is the default."""
+    file = tmp_path / "rules.toml"
+    file.write_text('[store]\npath = "none"\nkeep_days = 7\n', encoding="utf-8")
+    ruleset = load(str(file), cwd=str(tmp_path), environ={})
+    assert not ruleset.faults
+    assert (ruleset.store.path, ruleset.store.keep_days) == ("none", 7)
+    assert ruleset.store.keep_runs == 200
