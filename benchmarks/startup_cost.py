@@ -3,8 +3,8 @@
 The program is empty. Every launcher runs in a directory of its own, sends nothing anywhere, and has
 run before: bytecode is in a cache that all of them share.
 
-Two rows are there for information. A program with a watched function pays for wrapt as well, when
-the function's module is imported; and the report is made after the program's end.
+Three rows are there for information: without the store, in which a run is kept otherwise; with a
+watched function, whose module makes us import wrapt; with the report, made after the program's end.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ PYTHON = "python"
 WRAPT = "python, import wrapt"
 OURS = "dytopo-autotrace"
 WATCHED = "dytopo-autotrace, a watched function"
+STORELESS = "dytopo-autotrace, no store"
 REPORT = "dytopo-autotrace, terminal report"
 
 FILES = {
@@ -67,6 +68,7 @@ def launchers() -> dict[str, Launcher]:
         PYTHON: Launcher([python]),
         WRAPT: Launcher([python], "wraps.py"),
         OURS: Launcher([*ours, "--report", "none"]),
+        STORELESS: Launcher([*ours, "--report", "none", "--store", "none"]),
         WATCHED: Launcher([*ours, "--report", "none", "--rules", "rules.toml"], "program.py"),
         REPORT: Launcher([*ours, "--report", "terminal"]),
         # https://opentelemetry.io/docs/zero-code/python/configuration/

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 PROGRAM = str(HERE / "_swarm.py")
 RULES = str(HERE.parent / "instrumentation.toml")
 WITHOUT = [sys.executable]
-WITH = [sys.executable, "-m", "dytopo_autotrace", "--rules", RULES, "--report"]
+WITH = [sys.executable, "-m", "dytopo_autotrace", "--rules", RULES]
 
 
 class Sample(NamedTuple):
@@ -66,30 +66,31 @@ ROWS = {
 def main() -> int:
     arguments = _arguments()
     program = [PROGRAM, "--latency-scale", str(arguments.latency_scale)]
+    agent = [*WITH, "--store", arguments.store] if arguments.store else WITH
     with tempfile.TemporaryDirectory() as directory:
         samples = interleave(
             {
                 "without": partial(_sample, [*WITHOUT, *program], directory),
-                "with": partial(_sample, [*WITH, "none", *program], directory),
+                "with": partial(_sample, [*agent, "--report", "none", *program], directory),
             },
             arguments.runs,
         )
-        cost = _own_account([*WITH, "json", *program], directory)
+        cost = _own_account([*agent, "--report", "json", *program], directory)
     bare, ours = samples["without"], samples["with"]
     print(machine())
     print(
-        f"Milliseconds, {arguments.runs} runs each, latency of the model "
-        f"times {arguments.latency_scale:g}; percent of the time without.\n"
+        f"Milliseconds, and percent of the time without; {arguments.runs} runs each.\n"
+        f"Latency of the model: times {arguments.latency_scale:g}.\n"
     )
     rows = [
         _row(name, [of(each) for each in bare], [of(each) for each in ours])
         for name, of in ROWS.items()
     ]
     print(table(("", "without", "with", "added", "middle half", "percent"), rows), end="\n\n")
-    print(f"The agent's own account of one run: {cost['calls']} calls recorded,")
-    print(f"{cost['seconds_per_call'] * 1e9:.0f} ns each by its calibration,", end=" ")
-    print(f"{cost['seconds'] * 1e3:.2f} ms in all; draining took", end=" ")
-    print(f"{cost['drain_seconds'] * 1e3:.2f} ms beside the program.\n")
+    print("The agent's own account of one run:")
+    print(f"{cost['calls']} calls recorded, {cost['seconds_per_call'] * 1e9:.0f} ns each", end=" ")
+    print(f"by its calibration, {cost['seconds'] * 1e3:.2f} ms in all;")
+    print(f"draining took {cost['drain_seconds'] * 1e3:.2f} ms, beside the program.\n")
     added = _percent([each.swarm for each in bare], [each.swarm for each in ours])
     check = Check(added, LIMIT_PERCENT)
     row = ("added to the swarm's wall time, percent", f"{check.limit:.2f}", str(check))
@@ -105,6 +106,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--latency-scale", type=float, default=1.0, help="multiplies the model's latency (1.0)"
     )
+    parser.add_argument("--store", help="option of the agent: `none` keeps nothing of the run")
     parser.add_argument("--check", action="store_true", help="exit with 1 if the target is missed")
     return parser.parse_args()
 
