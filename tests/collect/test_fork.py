@@ -161,6 +161,8 @@ def test_the_thread_goes_on_on_both_sides():
         pipeline.stop()
         assert in_child(lambda: None) == 0
         gc.collect()
+        while names() != ["MainThread"] and time.monotonic() < deadline:
+            pass
         assert names() == ["MainThread"] and not gc.callbacks
         print("well")
     """)
