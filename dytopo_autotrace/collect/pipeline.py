@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from dytopo_autotrace.collect import ids
-from dytopo_autotrace.collect.span import END_NS, ID, SITE, Record, Span, from_record
+from dytopo_autotrace.collect.span import END_NS, ID, OUTCOME, VOID, Record, Span, from_record
 
 CAPACITY = 1 << 21
 """Spans that may wait for one drain. A full buffer lets go of its oldest and the loss is counted."""
@@ -104,7 +104,7 @@ class Pipeline:
             return
         # Later ones first, so that of two that end in one tick the inner one stays before the outer.
         ended.reverse()
-        done = [from_record(record) for record in ended if record[SITE] is not None]
+        done = [from_record(record) for record in ended if record[OUTCOME] is not VOID]
         done.sort(key=_end)
         self.finished += len(done)
         for consumer in self.consumers:
@@ -152,12 +152,12 @@ class Pipeline:
                     thread = threading.Thread(
                         target=self._run, args=(stop,), name="dytopo-autotrace", daemon=True
                     )
+                    self._running = thread, stop  # before it starts, so that it can be stopped
                     try:
                         thread.start()
                     except RuntimeError:
                         # The interpreter is shutting down or out of threads: queries still drain.
-                        return
-                    self._running = thread, stop
+                        self._running = None
 
     def _run(self, stop: threading.Event) -> None:
         pause = INTERVAL_SECONDS
@@ -192,12 +192,13 @@ class Pipeline:
     def _halt(self, patience: float) -> bool:
         """End the thread, and say whether there was one."""
         self._forget_to_resume()
+        self._was_running = False
         running, self._running = self._running, None
         if running is None:
             return False
         thread, stop = running
         stop.set()
-        if thread is not threading.current_thread():
+        if thread.ident is not None and thread is not threading.current_thread():
             thread.join(patience)
         return True
 
@@ -229,9 +230,13 @@ class Pipeline:
         self._forget_to_resume()
         try:
             # Not from here: a collection can come while this thread holds locks of threading's own.
-            _thread.start_new_thread(self.ensure_running, ())
+            _thread.start_new_thread(self._run_again, ())
         except RuntimeError:
             pass  # The interpreter is shutting down or out of threads: queries still drain.
+
+    def _run_again(self) -> None:
+        if self._was_running:
+            self.ensure_running()
 
     def _forget_to_resume(self) -> None:
         if self._resume in gc.callbacks:
@@ -242,8 +247,7 @@ class Pipeline:
         self._lock = threading.RLock()
         self._is_draining = False
         self.clear()
-        if self._was_running:
-            self.ensure_running()
+        self._run_again()
 
 
 def _wait_until_gone(thread: threading.Thread) -> None:

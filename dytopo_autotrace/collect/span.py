@@ -256,8 +256,10 @@ class Span:
 Record = list[Any]
 ID, PARENT, TRACE, SITE, START_NS, END_NS, OUTCOME, LINKS, SPAN, VALUES = range(10)
 """Places in a record. `END_NS` is 0 while the call runs, and is set last. `OUTCOME` is None or
-(status, ErrorInfo | None). `SPAN` is the span itself where the host holds it, None elsewhere. A
-record that has ended without a `SITE` is void: what it began to record never took place."""
+(status, ErrorInfo | None). `SPAN` is the span itself where the host holds it, None elsewhere."""
+
+VOID: Final[tuple[Status, None]] = ("cancelled", None)
+"""The outcome of a record that has ended without becoming a span: what it began never took place."""
 
 
 def from_record(record: Record) -> Span:

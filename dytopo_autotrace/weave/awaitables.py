@@ -10,7 +10,7 @@ from typing import Any
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, without_our_head
-from dytopo_autotrace.collect.span import END_NS, SITE, Record
+from dytopo_autotrace.collect.span import END_NS, OUTCOME, VOID, Record
 from dytopo_autotrace.collect.tracing import current
 
 _unstarted: set[weakref.ref[Any]] = set()
@@ -65,7 +65,7 @@ def end_with(
         if not was_started:
             # Python warns that ours was never awaited, by its name; once is enough.
             theirs.close()
-            record[SITE], record[END_NS] = None, 1
+            record[OUTCOME], record[END_NS] = VOID, 1
 
     _unstarted.add(weakref.ref(ours, gone))
     return ours  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dytopo_autotrace import TraceContext, traced
 from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
-from dytopo_autotrace.collect.span import END_NS, SITE, Site, from_record
+from dytopo_autotrace.collect.span import END_NS, OUTCOME, SITE, VOID, Site, from_record
 from dytopo_autotrace.testing import capture
 
 SITE_OF_ALL = Site("operation")
@@ -256,7 +256,7 @@ def test_a_void_record_is_no_span():
     pipe.consumers.append(seen.extend)
     record = started(pipe)
     pipe.drain()
-    record[SITE], record[END_NS] = None, 1
+    record[OUTCOME], record[END_NS] = VOID, 1
     assert pipe.open_spans() == seen == []
 
 
