@@ -249,6 +249,42 @@ class MetricsCollector:
         except Exception:
             self.refused += 1
 
+    def observe_many(
+        self,
+        name: str,
+        labels: Labels,
+        seconds: list[float],
+        timestamps: list[float],
+        help: str = "",  # noqa: A002
+    ) -> None:
+        """Record several values of one histogram series at once, oldest first.
+
+        Unlike `observe` it takes plain floats, and labels as a tuple of (name, value) pairs only.
+        """
+        if not seconds:
+            return
+        try:
+            observations = zip(seconds, timestamps, strict=True)
+            if self._lock.locked():
+                self._waiting.extend(
+                    ("histogram", name, value, labels, timestamp, None, help)
+                    for value, timestamp in observations
+                )
+                return
+            with self._lock:
+                if self._waiting:
+                    self._apply_waiting()
+                series = self._lookup.get((name, labels))
+                if series is None or series.kind != "histogram":
+                    # The first of its kind, or no histogram elsewhere: the long way says which.
+                    for value, timestamp in observations:
+                        self._apply("histogram", name, value, labels, timestamp, None, help)
+                    return
+                self._points.extend(series.index, seconds, timestamps)
+                series.extend(seconds, timestamps)
+        except Exception:
+            self.refused += 1
+
     def _apply(
         self,
         kind: Kind | None,

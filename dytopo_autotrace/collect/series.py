@@ -96,6 +96,21 @@ class Points:
         # Last, so that an interrupt in between leaves a slot to be written again, not a torn point.
         self.written += 1
 
+    def extend(self, owner: int, values: list[float], times: list[float]) -> None:
+        """Add several points of one series, oldest first."""
+        done = 0
+        while done < len(values):
+            slot = self.written % self.capacity
+            step = min(len(values) - done, self.capacity - slot)
+            while self._room < slot + step:
+                self._grow()
+            part = slice(done, done + step)
+            self.values[slot : slot + step] = array("d", values[part])
+            self.times[slot : slot + step] = array("d", times[part])
+            self.owners[slot : slot + step] = array("I", [owner]) * step
+            self.written += step
+            done += step
+
     def _grow(self) -> None:
         room = min(self._room + self.CHUNK, self.capacity)
         for column in (self.values, self.times, self.owners):
@@ -155,6 +170,20 @@ class Series:
             self.last = value
         if self.buckets:
             self.buckets[bisect_left(self.bounds, value)] += 1
+
+    def extend(self, values: list[float], timestamps: list[float]) -> None:
+        """Add several values, oldest first."""
+        self.count += len(values)
+        self.sum += sum(values)
+        self.min = min(self.min, *values)
+        self.max = max(self.max, *values)
+        if timestamps[-1] >= self.timestamp:
+            self.timestamp = timestamps[-1]
+            self.last = values[-1]
+        if self.buckets:
+            bounds, buckets = self.bounds, self.buckets
+            for value in values:
+                buckets[bisect_left(bounds, value)] += 1
 
     def snapshot(self) -> MetricSeries:
         buckets = tuple(self.buckets)

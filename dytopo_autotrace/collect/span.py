@@ -144,10 +144,12 @@ class Span:
 
     def captured(self, name: str) -> Any:
         """The value captured under a name, at exit if it was captured there, else at entry."""
-        for names, values in ((self.site.exit, self.at_exit), (self.site.entry, self.at_entry)):
-            for each, value in zip(names, values, strict=False):
-                if each == name:
-                    return value
+        site = self.site
+        for names, values in ((site.exit, self.at_exit), (site.entry, self.at_entry)):
+            if name in names:
+                index = names.index(name)
+                if index < len(values):
+                    return values[index]
         return MISSING
 
     @property

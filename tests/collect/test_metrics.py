@@ -10,6 +10,7 @@ import statistics
 import threading
 import time
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -303,6 +304,39 @@ def test_the_oldest_points_give_way_and_are_counted(limit, recorded):
     assert kept == list(range(max(0, recorded - limit), recorded))
     assert collector.dropped_points == recorded - len(kept)
     assert collector.stats("g").get("count", 0) == len(kept)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 99)), max_size=9), max_size=9),
+    st.integers(1, 30),
+    st.sampled_from(["histogram", "gauge"]),
+)
+def test_values_recorded_at_once_are_those_recorded_one_by_one(batches, limit, first_kind):
+    """A batch gives the points, totals and buckets that its values would have given in turns."""
+    at_once, in_turns = (MetricsCollector(max_points=limit) for _ in range(2))
+    for collector in (at_once, in_turns):
+        collector.observe(first_kind, "m_seconds", 1.0, (("a", "x"),), 50.0)
+    for number, batch in enumerate(batches):
+        values = [value for value, _ in batch]
+        times = sorted(float(time) for _, time in batch)
+        labels = (("a", "xyx"[number % 3]),)
+        at_once.observe_many("m_seconds", labels, values, times, "help")
+        for value, time_ in zip(values, times, strict=True):
+            in_turns.observe("histogram", "m_seconds", value, labels, time_, help="help")
+    assert at_once.points() == in_turns.points()
+    assert at_once.losses() == in_turns.losses()
+    for ours, theirs in zip(at_once.families(), in_turns.families(), strict=True):
+        assert (ours.kind, ours.help) == (theirs.kind, theirs.help)
+        for one, other in zip(ours.series, theirs.series, strict=True):
+            assert one.sum == pytest.approx(other.sum)
+            assert replace(one, sum=0.0) == replace(other, sum=0.0)
+
+
+def test_values_recorded_at_once_while_the_lock_is_held_wait_their_turn(collector):
+    """A batch that comes in the middle of a record is recorded by whoever comes next."""
+    with collector._lock:
+        collector.observe_many("m_seconds", (("a", "x"),), [1.0, 2.0], [5.0, 6.0])
+    assert collector.stats("m_seconds", {"a": "x"})["sum"] == 3
 
 
 def test_points_grow_beyond_one_chunk():
