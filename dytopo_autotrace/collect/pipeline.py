@@ -21,8 +21,9 @@ from dytopo_autotrace.collect.span import END_NS, ID, OUTCOME, VOID, Record, Spa
 CAPACITY = 1 << 21
 """Spans that may wait for one drain. A full buffer lets go of its oldest and the loss is counted."""
 
-INTERVAL_SECONDS, REST_SECONDS = 0.1, 0.02
-"""A tick every tenth of a second; when one takes longer, a rest before the next all the same."""
+INTERVAL_SECONDS, REST_SECONDS, FILLED = 0.1, 0.02, 0.25
+"""A tick every tenth of a second. One that takes long is followed by a rest as long, so that the host
+has the interpreter to itself half of the time; by a short one once a quarter of the buffer is filled."""
 
 PATIENCE_SECONDS, PATIENCE_AT_FORK = 5.0, 0.5
 """How long whoever stops the thread waits for it to end what it is doing."""
@@ -49,6 +50,7 @@ class Pipeline:
     def __init__(
         self, capacity: int = CAPACITY, next_id: Callable[[], int] = ids.next_span_id
     ) -> None:
+        self.capacity = capacity
         self.buffer: deque[Record] = deque(maxlen=capacity)
         self.next_id = next_id
         """Read once when a function is woven, so tests can swap it."""
@@ -168,7 +170,7 @@ class Pipeline:
                 self._tell()
             except Exception as fault:
                 self._count("drain", fault)
-            pause = max(INTERVAL_SECONDS - (time.perf_counter() - began), REST_SECONDS)
+            pause = pause_after(time.perf_counter() - began, len(self.buffer) / self.capacity)
 
     def _tell(self) -> None:
         if not self.watchers:
@@ -248,6 +250,11 @@ class Pipeline:
         self._is_draining = False
         self.clear()
         self._run_again()
+
+
+def pause_after(seconds: float, filled: float) -> float:
+    """How many seconds to rest after a tick that took so many, with that share of the buffer filled."""
+    return max(INTERVAL_SECONDS - seconds, seconds if filled < FILLED else REST_SECONDS)
 
 
 def _wait_until_gone(thread: threading.Thread) -> None:

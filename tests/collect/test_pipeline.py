@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dytopo_autotrace import TraceContext, traced
-from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
+from dytopo_autotrace.collect.pipeline import INTERVAL_SECONDS, Pipeline, pause_after, pipeline
 from dytopo_autotrace.collect.span import END_NS, OUTCOME, SITE, VOID, Site, from_record
 from dytopo_autotrace.testing import capture
 
@@ -341,3 +341,16 @@ def test_a_record_becomes_a_span_with_all_its_values():
     assert (span.start_ns, span.end_ns, span.status) == (100, 250, "success")
     assert span.metadata == {"a": 1, "b": 2, "c": 3}
     assert from_record([7, 0, 9, site, 100, 250, None, None, None, 1]).metadata == {"a": 1}
+
+
+@given(st.floats(0, 100), st.floats(0, 1))
+def test_ticks_come_every_tenth_of_a_second_and_leave_the_host_its_half(took, filled):
+    """Short ticks keep the beat; long ones rest as long as they took, unless much is waiting."""
+    pause = pause_after(took, filled)
+    assert took + pause >= INTERVAL_SECONDS - 1e-9
+    if took <= INTERVAL_SECONDS / 2:
+        assert took + pause == pytest.approx(INTERVAL_SECONDS)
+    elif filled < 0.25:
+        assert pause == took
+    else:
+        assert pause <= INTERVAL_SECONDS / 2
