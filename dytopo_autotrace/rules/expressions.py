@@ -183,6 +183,12 @@ class Expression:
     tree: ast.expr = field(compare=False, repr=False)
     names: frozenset[str] = field(compare=False)
 
+    def instead_of(self, name: str, known: Iterable[str]) -> str:
+        """What to write where a name is none of those that are known."""
+        if isinstance(self.tree, ast.Name):
+            return f"{nearest(name, known)} For the text itself write \"'{name}'\"."
+        return nearest(name, known)
+
 
 def parse(text: str) -> Expression:
     """Validate an expression; raises `ExpressionError`, and nothing else, for any other text."""

@@ -10,7 +10,6 @@ from types import FunctionType
 from typing import Any
 
 from dytopo_autotrace.collect.span import AGENT, FAILED, MISSING, RESERVED, Measurement, Site
-from dytopo_autotrace.errors import nearest
 from dytopo_autotrace.rules.expressions import Expression
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
@@ -119,7 +118,7 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         for unknown in sorted(expression.names - known):
             raise Refusal(
                 f"{shown(name)} = {expression.text!r} names {unknown!r}, "
-                f"which is no parameter of {qualname}. {nearest(unknown, known)}"
+                f"which is no parameter of {qualname}. {expression.instead_of(unknown, known)}"
             )
     keeper = Keeper(capture)
     at_exit = [name for name, each in expressions.items() if each.names & {"result", "error"}]

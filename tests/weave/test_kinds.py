@@ -171,6 +171,14 @@ def test_a_misspelt_parameter_is_refused_with_the_nearest(load):
     assert entry.reason.startswith("first = 'aa' names 'aa', which is no parameter of add.")
 
 
+def test_a_text_without_its_own_quotes_is_told_how_to_write_it(load):
+    """Whoever means a text and writes a bare name is shown the text in quotes."""
+    with capture(rule("patient.plain:add", agent='"manager"')) as seen:
+        load("patient.plain").add(1)
+        (entry,) = seen.installation.weaver.ledger.entries
+    assert entry.reason.endswith("""For the text itself write "'manager'".""")
+
+
 def test_decorated_functions_are_read_by_the_parameters_they_were_written_with(load):
     """Below a decorator that takes anything, expressions name the function's own parameters."""
     text = rule(

@@ -184,7 +184,7 @@ class _Examiner:
                     key,
                     expression.text,
                     f"names {name!r}, which is no parameter of {first.qualname}{others}.",
-                    hint(name, first.parameters | _ALWAYS),
+                    expression.instead_of(name, first.parameters | _ALWAYS),
                 )
 
     def _fault(self, rule: Rule, key: str, value: str, message: str, advice: str) -> None:
