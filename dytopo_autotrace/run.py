@@ -97,10 +97,7 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
-        pipeline.stop()
-        if self._intake is not None and self._intake.is_used:
-            self._cost = self._measure_cost()
-            self._close_store(self._intake)
+        self._end_recording()
         if self._out is not None:
             self._write(self._out)
         if self._report != "none":
@@ -146,7 +143,30 @@ class Run:
             remarks=tuple(account.remarks(self._installation)),
         )
 
+    def _end_recording(self) -> None:
+        """Have the background thread write what is left; it is waited for while it gets on."""
+        intake = self._intake
+        if intake is None:
+            pipeline.stop()
+            return
+        if not pipeline.stop(lambda: self._close_store(intake), lambda: intake.progress):
+            intake.give_up()
+        for reason, count in self._not_kept().items():
+            self._say(f"{self._store}: {count} {reason} ({intake.trouble})")
+
+    def _not_kept(self) -> dict[str, int]:
+        losses = self._intake.losses() if self._intake is not None else {}
+        if not losses:
+            return {}
+        from dytopo_autotrace.store.model import said  # noqa: PLC0415 - the store is there by now
+
+        return said(losses)
+
     def _close_store(self, intake: Intake) -> None:
+        """Write the end, once no other tick can follow."""
+        if not intake.is_used:
+            return
+        self._cost = self._measure_cost()
         from dytopo_autotrace.store.model import RunEnd  # noqa: PLC0415
 
         kind, message, status = self._ended
@@ -157,8 +177,6 @@ class Run:
 
         intake.finish(end)
         intake.tick(pipeline.open_spans())
-        if intake.losses():
-            self._say(f"not all of this run is kept in {self._store}: {intake.trouble}")
 
     def _measure_cost(self) -> Cost:
         from dytopo_autotrace.collect.records import Cost  # noqa: PLC0415
@@ -191,7 +209,6 @@ class Run:
         kind, message, status = self._ended
         running = pipeline.open_spans()
         finished = [span for spans in traces.all().values() for span in spans]
-        lost = self._intake.losses() if self._intake else {}
         return RunRecords(
             service=self._service,
             argv=tuple(self._argv),
@@ -203,10 +220,7 @@ class Run:
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
             rules=tuple(account.rule_states(self._installation)),
-            drops={
-                **account.drops(self._installation),
-                **{f"spans in the store: {reason}": count for reason, count in lost.items()},
-            },
+            drops={**account.drops(self._installation), **self._not_kept()},
             cost=self._cost,
             faults=self._faults,
             remarks=tuple(account.remarks(self._installation)),

@@ -67,6 +67,7 @@ class Pipeline:
         self._was_running = False
         self._lock = threading.RLock()
         self._running: tuple[threading.Thread, threading.Event] | None = None
+        self._last: Callable[[], object] | None = None
 
     @property
     def dropped(self) -> int:
@@ -169,6 +170,17 @@ class Pipeline:
             except Exception as fault:
                 self._count("drain", fault)
             pause = max(INTERVAL_SECONDS - (time.perf_counter() - began), REST_SECONDS)
+        if self._last is not None:
+            self.drain()
+            self._end()
+
+    def _end(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            try:
+                last()
+            except Exception as fault:
+                self._count(f"{getattr(last, '__qualname__', last)}", fault)
 
     def _tell(self) -> None:
         if not self.watchers:
@@ -184,23 +196,37 @@ class Pipeline:
             except Exception as fault:
                 self._count(f"{getattr(watcher, '__qualname__', watcher)}", fault)
 
-    def stop(self) -> None:
-        """Stop the background thread and drain what is left."""
-        self._halt(PATIENCE_SECONDS)
-        self.drain()
+    def stop(
+        self, last: Callable[[], object] | None = None, progress: Callable[[], object] = int
+    ) -> bool:
+        """Stop the background thread and drain what is left; False if the thread hangs.
 
-    def _halt(self, patience: float) -> bool:
-        """End the thread, and say whether there was one."""
+        Args:
+            last: called once no tick can follow: by the thread as the last thing that it does, by
+                the caller where there is no thread.
+            progress: what changes while the thread gets on; it is waited for as long as that does.
+        """
+        self._last = last
+        thread = self._halt()
+        if thread is not None:
+            _wait_while_it_gets_on(thread, lambda: (self.finished, progress()))
+            if thread.is_alive() and thread is not threading.current_thread():
+                self._last = None
+                return False
+        self.drain()
+        self._end()
+        return True
+
+    def _halt(self) -> threading.Thread | None:
+        """Have the thread end; None if there is none."""
         self._forget_to_resume()
         self._was_running = False
         running, self._running = self._running, None
         if running is None:
-            return False
+            return None
         thread, stop = running
         stop.set()
-        if thread.ident is not None and thread is not threading.current_thread():
-            thread.join(patience)
-        return True
+        return thread
 
     def clear(self) -> None:
         """Forget every span and every count."""
@@ -215,10 +241,11 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """Let the thread rest: Python warns of a fork while there is another one."""
-        running = self._running
-        self._was_running = self._halt(PATIENCE_AT_FORK)
-        if running is not None:
-            _wait_until_gone(running[0])
+        thread = self._halt()
+        if thread is not None:
+            self._was_running = True
+            _join(thread, PATIENCE_AT_FORK)
+            _wait_until_gone(thread)
 
     def after_fork(self) -> None:
         """In the parent all goes on, but soon: Python may look for other threads after this."""
@@ -248,6 +275,18 @@ class Pipeline:
         self._is_draining = False
         self.clear()
         self._run_again()
+
+
+def _join(thread: threading.Thread, patience: float) -> None:
+    if thread.ident is not None and thread is not threading.current_thread():
+        thread.join(patience)
+
+
+def _wait_while_it_gets_on(thread: threading.Thread, progress: Callable[[], object]) -> None:
+    seen: object = None
+    while thread.is_alive() and (now := progress()) != seen:
+        seen = now
+        _join(thread, PATIENCE_SECONDS)
 
 
 def _wait_until_gone(thread: threading.Thread) -> None:
