@@ -66,7 +66,9 @@ class Pipeline:
         self._is_draining = False
         self._was_running = False
         self._lock = threading.RLock()
-        self._running: tuple[threading.Thread, threading.Event] | None = None
+        self._running: tuple[threading.Thread, threading.Event, threading.Event] | None = None
+        """The background thread, what ends it, and what wakes it."""
+        self._waiters: deque[threading.Event] = deque()
         self._last: Callable[[], object] | None = None
 
     @property
@@ -149,26 +151,33 @@ class Pipeline:
         if self._running is None:
             with self._lock:
                 if self._running is None:
-                    stop = threading.Event()
+                    stop, wake = threading.Event(), threading.Event()
                     thread = threading.Thread(
-                        target=self._run, args=(stop,), name="dytopo-autotrace", daemon=True
+                        target=self._run, args=(stop, wake), name="dytopo-autotrace", daemon=True
                     )
-                    self._running = thread, stop  # before it starts, so that it can be stopped
+                    self._running = thread, stop, wake  # first, so that it can be stopped
                     try:
                         thread.start()
                     except RuntimeError:
                         # The interpreter is shutting down or out of threads: queries still drain.
                         self._running = None
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self, stop: threading.Event, wake: threading.Event) -> None:
         pause = INTERVAL_SECONDS
-        while not stop.wait(pause):
+        while True:
+            wake.wait(pause)
+            if stop.is_set():
+                break
+            wake.clear()
+            waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
             began = time.perf_counter()
             try:
                 self.drain()
                 self._tell()
             except Exception as fault:
                 self._count("drain", fault)
+            for waiter in waiters:
+                waiter.set()
             pause = max(INTERVAL_SECONDS - (time.perf_counter() - began), REST_SECONDS)
         if self._last is not None:
             self.drain()
@@ -181,6 +190,24 @@ class Pipeline:
                 last()
             except Exception as fault:
                 self._count(f"{getattr(last, '__qualname__', last)}", fault)
+
+    def flush(self, patience: float) -> None:
+        """Have the background thread tick now, and wait for that, at most so many seconds."""
+        running = self._running
+        if running is None or not self.has_news:
+            return
+        done = threading.Event()
+        self._waiters.append(done)
+        running[2].set()
+        done.wait(patience)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a call began or ended that the thread may not have seen."""
+        try:
+            return bool(self.buffer) or any(record[END_NS] for record in self._open.values())
+        except RuntimeError:
+            return True  # The thread is looking through them.
 
     def _tell(self) -> None:
         if not self.watchers:
@@ -224,8 +251,9 @@ class Pipeline:
         running, self._running = self._running, None
         if running is None:
             return None
-        thread, stop = running
+        thread, stop, wake = running
         stop.set()
+        wake.set()
         return thread
 
     def clear(self) -> None:
@@ -272,6 +300,7 @@ class Pipeline:
     def after_fork_in_child(self) -> None:
         """In the child what was recorded so far is the parent's, and so are the locks."""
         self._lock = threading.RLock()
+        self._waiters = deque()
         self._is_draining = False
         self.clear()
         self._run_again()

@@ -37,6 +37,7 @@ class Intake:
         self._make = make
         self._end: Callable[[], RunEnd] | None = None
         self._fault = ""
+        self._is_wanted = False
         _intakes.add(self)
 
     @property
@@ -47,7 +48,11 @@ class Intake:
     @property
     def is_used(self) -> bool:
         """Whether there was anything to keep."""
-        return self.recorder is not None or bool(self.backlog.waiting)
+        return self._is_wanted or self.recorder is not None or bool(self.backlog.waiting)
+
+    def want(self) -> None:
+        """Enter this process into the store although it has nothing to keep."""
+        self._is_wanted = True
 
     @property
     def is_done(self) -> bool:
@@ -68,7 +73,7 @@ class Intake:
         if self.is_done:
             return
         if self.recorder is None:
-            if not self.backlog.waiting and not opened:
+            if not self.is_used and not opened:
                 return  # A program in which nothing was watched leaves nothing behind.
             try:
                 self.recorder = self._make(self.backlog)

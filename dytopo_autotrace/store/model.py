@@ -114,6 +114,8 @@ class RunStart(NamedTuple):
     script: str = ""
     directory: str = ""
     task: str = ""
+    joined_unix_ns: int = 0
+    """When this process began, for one that another process of the run has started."""
 
 
 class RunState(NamedTuple):

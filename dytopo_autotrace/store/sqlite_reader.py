@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
@@ -42,7 +42,7 @@ SELECT run.number, run.id, run.started, service, script, argv, directory, task,
        rules, tokens, drops, cost, faults, remarks
   FROM run JOIN process ON process.run = run.number
  WHERE NOT deleted {where}
- ORDER BY run.started DESC, run.number DESC, process.number
+ ORDER BY run.started DESC, run.number DESC, process.started, process.number
 """
 
 
@@ -71,7 +71,8 @@ class SqliteReader:
     def load(self, run_id: str) -> RunRecords:
         with self._reading():
             processes = self._processes(run_id)
-            spans = [span for row in processes for span in self._spans(row["process"])]
+            spans_of = {row["process"]: list(self._spans(row["process"])) for row in processes}
+        spans = [span for each in spans_of.values() for span in each]
         info = _info(processes, {})
         finished = sorted((span for span in spans if span.end_ns), key=lambda span: span.end_ns)
         still_open = sorted(
@@ -99,7 +100,7 @@ class SqliteReader:
             drops=_drops(processes),
             cost=_cost(processes),
             faults=_texts(processes, "faults"),
-            remarks=_texts(processes, "remarks"),
+            remarks=(*_texts(processes, "remarks"), *_children_that_died(processes, spans_of)),
         )
 
     def failures(self, run_id: str) -> list[FailureRecord]:
@@ -293,6 +294,25 @@ def _info(processes: list[sqlite3.Row], running: dict[int, int]) -> RunInfo:
         processes=len(processes),
         drops=sum(_drops(processes).values()),
     )
+
+
+def _children_that_died(
+    processes: list[sqlite3.Row], spans_of: Mapping[int, list[Span]]
+) -> Iterator[str]:
+    for row in processes[1:]:
+        process = ProcessInfo(row["host"], row["pid"], row["birth"])
+        silent = (time.time_ns() - row["heard"]) / 1e9
+        if row["finished"] is None and not is_alive(process, silent):
+            heard = clock.counter_ns(row["heard"])
+            running = ", ".join(
+                f"{span.operation} for {max(0, heard - span.start_ns) / 1e9:.2f} s"
+                for span in sorted(spans_of[row["process"]], key=lambda span: span.start_ns)
+                if not span.end_ns
+            )
+            yield (
+                f"child process {row['pid']} is gone and did not say how it ended; "
+                f"it was running {running or 'nothing that is watched'}"
+            )
 
 
 def _each(processes: Iterable[sqlite3.Row], column: str) -> Iterator[Any]:

@@ -372,7 +372,7 @@ def test_a_thread_that_hangs_is_not_waited_for(monkeypatch):
     hangs, go_on, steps = threading.Event(), threading.Event(), iter(range(5))
     pipe.watchers.append(lambda opened: hangs.set() or go_on.wait(30))
     pipe.ensure_running()
-    (thread, _) = pipe._running
+    (thread, *_) = pipe._running
     assert hangs.wait(30)
     done = []
     assert not pipe.stop(lambda: done.append("last"), lambda: next(steps, None))
