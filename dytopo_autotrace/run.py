@@ -6,6 +6,7 @@ import atexit
 import os
 import random
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from types import CodeType
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from dytopo_autotrace.store.model import RunEnd, RunState
     from dytopo_autotrace.store.recorder import Recorder
 
-FLUSH_SECONDS: Final = 0.25
+FLUSH_SECONDS: Final = 1.0
 """How long the worker of a pool waits, at most, for what it recorded to be written."""
 
 
@@ -120,8 +121,16 @@ class Run:
     def flush(self) -> None:
         """Write what a worker has recorded before its result is known."""
         intake = self._intake
-        if intake is not None and not intake.is_done:
-            pipeline.flush(FLUSH_SECONDS)
+        if intake is None:
+            return
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while not intake.is_done and (pipeline.has_news or intake.is_behind):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            pipeline.flush(left)
+            if intake.is_behind:
+                time.sleep(0.005)  # Another process has the store's lock.
 
     def _what_children_are_told(self) -> Mapping[str, Any]:
         """What is the same in all processes of this run; empty if children are not to join."""

@@ -193,8 +193,9 @@ class Pipeline:
 
     def flush(self, patience: float) -> None:
         """Have the background thread tick now, and wait for that, at most so many seconds."""
+        self.ensure_running()
         running = self._running
-        if running is None or not self.has_news:
+        if running is None:
             return
         done = threading.Event()
         self._waiters.append(done)
@@ -269,9 +270,11 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """Let the thread rest: Python warns of a fork while there is another one."""
+        # Since the last fork it may not have been resumed yet.
+        is_resting = self._resume in gc.callbacks
         thread = self._halt()
+        self._was_running = is_resting or thread is not None
         if thread is not None:
-            self._was_running = True
             _join(thread, PATIENCE_AT_FORK)
             _wait_until_gone(thread)
 

@@ -305,7 +305,7 @@ class Builder:
         return number
 
     def _boolean(self, _key: Key, value: Any, path: Path) -> bool | None:
-        return value if self._is(bool, "a boolean", value, path) else None
+        return bool(value) if self._is(bool, "true or false", value, path) else None
 
     def _numbers(self, _key: Key, value: Any, path: Path) -> tuple[float, ...] | None:
         if not self._is(list, "an array of numbers", value, path):

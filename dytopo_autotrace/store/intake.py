@@ -55,6 +55,11 @@ class Intake:
         self._is_wanted = True
 
     @property
+    def is_behind(self) -> bool:
+        """Whether there is anything that was taken and is not written."""
+        return bool(self.backlog.waiting or self.backlog.in_hand)
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing will be written any more: it has ended, or the store was lost."""
         return bool(self.backlog.closed_for)

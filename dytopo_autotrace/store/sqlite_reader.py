@@ -96,7 +96,9 @@ class SqliteReader:
             now_ns=clock.counter_ns(now),
             spans=(*finished, *still_open),
             tokens=_tokens(processes),
-            rules=_rules(processes) if info.end else _recounted(_rules(processes), spans),
+            rules=_rules(processes)
+            if all(row["finished"] for row in processes)
+            else _recounted(_rules(processes), spans),
             drops=_drops(processes),
             cost=_cost(processes),
             faults=_texts(processes, "faults"),
@@ -302,16 +304,16 @@ def _children_that_died(
     for row in processes[1:]:
         process = ProcessInfo(row["host"], row["pid"], row["birth"])
         silent = (time.time_ns() - row["heard"]) / 1e9
-        if row["finished"] is None and not is_alive(process, silent):
+        spans = [span for span in spans_of[row["process"]] if not span.end_ns]
+        if spans and row["finished"] is None and not is_alive(process, silent):
             heard = clock.counter_ns(row["heard"])
             running = ", ".join(
                 f"{span.operation} for {max(0, heard - span.start_ns) / 1e9:.2f} s"
-                for span in sorted(spans_of[row["process"]], key=lambda span: span.start_ns)
-                if not span.end_ns
+                for span in sorted(spans, key=lambda span: span.start_ns)
             )
             yield (
                 f"child process {row['pid']} is gone and did not say how it ended; "
-                f"it was running {running or 'nothing that is watched'}"
+                f"until then it was running {running}"
             )
 
 
@@ -357,7 +359,7 @@ def _rules(processes: Iterable[sqlite3.Row]) -> tuple[RuleState, ...]:
 
 
 def _recounted(rules: Iterable[RuleState], spans: Iterable[Span]) -> tuple[RuleState, ...]:
-    """The rules of a run that said no end: it counted its calls a moment before the last spans came."""
+    """The rules where a process said no end: it counted its calls a moment before the last spans came."""
     calls = Counter(span.rule for span in spans)
     return tuple(
         rule
