@@ -69,7 +69,8 @@ class Run:
         if joins is not None:
             self.id = joins["run"]
             self._become_a_child()
-        self._children = Children(self._what_children_are_told()) if children else None
+        self._watches_children = children
+        self._children: Children | None = None
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None if no rule names any."""
@@ -84,7 +85,8 @@ class Run:
             return
         if self._store is not None:
             self._open_intake()
-        if self._children is not None and self._installation.weaver is not None:
+        if self._watches_children and self._installation.weaver is not None:
+            self._children = Children(self._what_children_are_told())
             self._children.put_in(self._installation.weaver.ledger)
             if self._intake is not None and hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self._forked)
@@ -105,9 +107,13 @@ class Run:
 
     def _forked(self) -> None:
         """In a forked child: go on in the same run, as a process of its own."""
-        intake = self._intake
-        if self._is_over or intake is None or not self._installation.is_active:
-            return
+        try:
+            if self._intake is not None and not self._is_over and self._installation.is_active:
+                self._go_on_as_a_child(self._intake)
+        except Exception:
+            self._intake = None  # What Python would print here is not the program's.
+
+    def _go_on_as_a_child(self, intake: Intake) -> None:
         self._pid = os.getpid()
         self._joins = self._joins or self._what_children_are_told()
         self._become_a_child()
@@ -229,8 +235,8 @@ class Run:
         remarks = tuple(account.remarks(self._installation))
         left_out = self._children.left_out if self._children is not None else 0
         if left_out:
-            remark = "child processes were not recorded: without a store there is no place for it"
-            return (*remarks, f"{left_out} {remark}")
+            reason = "without a store there is no place for what they record"
+            return (*remarks, f"child processes that were not recorded: {left_out}; {reason}")
         return remarks
 
     def _end_recording(self) -> None:
