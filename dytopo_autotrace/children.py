@@ -26,6 +26,8 @@ VARIABLE: Final = "DYTOPO_AUTOTRACE_CHILD"
 """What a child is told, as JSON."""
 PATH: Final = "PYTHONPATH"
 TRACEPARENT: Final = "TRACEPARENT"
+MAX_SAID: Final = 16_384
+"""Characters: the system refuses to start a program with a variable that is too long."""
 
 _HOME: Final = os.path.dirname(os.path.abspath(__file__))
 STARTUP: Final = os.path.join(_HOME, "startup")
@@ -63,11 +65,10 @@ class Children:
         return 0 if self._run else self._starts.pythons + self._forks
 
     def _additions(self, get: Get) -> Mapping[str, str]:
-        if not self._run:
+        if not self._run or os.pathsep in STARTUP:
             return {}
         import json  # noqa: PLC0415 - not for a program that starts none
 
-        self._told += 1
         if self._ledger is not None:
             workers.give_parent(traceparent, self._ledger)
         path, trace = get(PATH), traceparent()
@@ -81,10 +82,13 @@ class Children:
             "anchor_ns": clock.ANCHOR_NS,
             "boot": boot(),
         }
-        added = {
-            PATH: STARTUP if path is None else f"{STARTUP}{os.pathsep}{path}",
-            VARIABLE: json.dumps(said),
-        }
+        text = json.dumps(said)
+        if len(text) > MAX_SAID:
+            text = json.dumps({**said, "argv": said["argv"][:1]})
+        if len(text) > MAX_SAID:
+            return {}
+        self._told += 1
+        added = {PATH: STARTUP if path is None else f"{STARTUP}{os.pathsep}{path}", VARIABLE: text}
         return {**added, TRACEPARENT: trace} if trace else added
 
     def _forked(self) -> None:

@@ -94,11 +94,14 @@ class Starts:
     def _posix_spawn(self, posix_spawn: Any) -> Any:
         @functools.wraps(posix_spawn)
         def start(*given: Any, **options: Any) -> Any:
-            is_usual = len(given) > 2 and isinstance(given[2], Mapping)
+            is_usual = len(given) > 2 and (given[2] is None or isinstance(given[2], Mapping))
             added = self._added((given[1], (given[0],)), _getter(given[2])) if is_usual else {}
             try:
                 if not added:
                     return posix_spawn(*given, **options)
+                if given[2] is None:
+                    with self._lock, _in_environment(added):
+                        return posix_spawn(*given, **options)
                 return posix_spawn(*given[:2], {**given[2], **added}, *given[3:], **options)
             except BaseException as error:
                 error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next

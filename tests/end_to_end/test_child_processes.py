@@ -242,6 +242,13 @@ def test_programs_that_are_not_python_get_nothing_of_ours(workshop):
     assert workshop.run()[:2] == workshop.run(plain=True)[:2]
 
 
+def test_a_command_line_without_end_starts_children_all_the_same(workshop):
+    """However long the program's own arguments are, its children start, and are watched."""
+    workshop.write(program=METHODS, child=CHILD)
+    status, _, (_, report) = workshop.run("by_run", "x" * 100_000)
+    assert (status, report["span_count"]) == (0, 3)
+
+
 @pytest.mark.slow
 def test_os_environ_stays_the_programs_own(workshop):
     """Nothing of ours is ever in `os.environ`, nor in what the program started without us inherits."""
