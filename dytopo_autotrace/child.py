@@ -42,6 +42,15 @@ def begin(said: Mapping[str, Any]) -> None:
         workers.take_parent(lambda text: current.set(parent_of(text) or current.get()))
 
 
+path0 = launch.first_on_path
+
+
+def make_way(path0: str | None, imported: set[str]) -> None:
+    """Forget what we imported where the program, which is not on the path yet, has its own."""
+    if path0 is not None:
+        launch.make_way(path0, imported)
+
+
 def _is_launcher() -> bool:
     """Whether this is a launcher of ours, which watches a run of its own."""
     words = sys.orig_argv

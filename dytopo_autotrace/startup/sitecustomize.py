@@ -11,8 +11,9 @@ def _tidy():
     import os
     import sys
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [each for each in sys.path if os.path.abspath(each or os.curdir) != here]
+    before = set(sys.modules)
+    here = os.path.dirname(__file__)
+    sys.path[:] = [each for each in sys.path if each != here]
     sys.path_importer_cache.pop(here, None)
     ours, separator, theirs = os.environ.get("PYTHONPATH", "").partition(os.pathsep)
     if ours == here:
@@ -29,6 +30,7 @@ def _tidy():
     said["traceparent"] = os.environ.pop("TRACEPARENT", "")
     if said["their_traceparent"] is not None:
         os.environ["TRACEPARENT"] = said["their_traceparent"]
+    said["imported"] = set(sys.modules) - before
     return said
 
 
@@ -50,6 +52,7 @@ def _watch(said):
 
     if list(sys.version_info[:2]) != said["python"] or sys.prefix != said["prefix"]:
         return
+    before = set(sys.modules)
     try:
         import dytopo_autotrace
     except ImportError:
@@ -61,7 +64,9 @@ def _watch(said):
     if dytopo_autotrace.__version__ == said["version"]:
         from dytopo_autotrace import child
 
+        path0 = child.path0()
         child.begin(said)
+        child.make_way(path0, said["imported"] | set(sys.modules) - before)
 
 
 try:

@@ -19,7 +19,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Protocol
@@ -59,7 +59,7 @@ class Script:
     @property
     def path0(self) -> str:
         """What Python puts in front of `sys.path`."""
-        return os.path.dirname(os.path.realpath(self.path))
+        return path0_of(self.path)
 
     @property
     def known_as(self) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def _set_up(program: Program, args: Sequence[str]) -> ModuleType:
     path0 = program.path0
     if path0 is not None and (is_container or not sys.flags.safe_path):
         sys.path.insert(0, path0)
-        _make_way(path0)
+        make_way(path0)
     main = ModuleType(MAIN)
     vars(main)["__loader__"] = importlib.machinery.BuiltinImporter
     if sys.version_info < (3, 14):
@@ -181,12 +181,31 @@ def _set_up(program: Program, args: Sequence[str]) -> ModuleType:
     return main
 
 
-def _make_way(path0: str) -> None:
-    """Forget modules that we imported where the program has others of the same name."""
+def first_on_path() -> str | None:
+    """What Python will put in front of `sys.path` for the program that it has yet to run."""
+    first = sys.argv[0] if sys.argv else ""
+    if first not in ("", "-", "-c", "-m") and importer_of(absolute(first)) is not None:
+        return absolute(first)
+    if sys.flags.safe_path:
+        return None
+    return Module("").path0 if first in ("", "-", "-c", "-m") else path0_of(first)
+
+
+def path0_of(path: str) -> str:
+    """What Python puts in front of `sys.path` for a script."""
+    return os.path.dirname(os.path.realpath(path))
+
+
+def make_way(path0: str, imported: Iterable[str] = ()) -> None:
+    """Forget modules that we imported where the program has others of the same name.
+
+    Args:
+        imported: their names; without them, all since the launcher was imported.
+    """
     importer = importer_of(path0)
     names = list(sys.modules)
     first = next((names.index(each) for each in ("runpy", _OURS) if each in names), 0)
-    for name in dict.fromkeys(each.partition(".")[0] for each in names[first:]):
+    for name in dict.fromkeys(each.partition(".")[0] for each in imported or names[first:]):
         spec = getattr(sys.modules[name], "__spec__", None) if name in sys.modules else None
         if importer is None or name in (MAIN, _OURS) or spec is None or not spec.has_location:
             continue
@@ -312,8 +331,6 @@ def _weave_what_it_finds(runpy: Any, watch: Watch | None, *, is_launched: bool =
 
     def look_up_and_weave(name: str, error: type[Exception] = ImportError) -> Any:
         runpy._get_module_details = look_up  # noqa: SLF001
-        if not is_launched and sys.argv[:1] == ["-m"] and sys.path:
-            _make_way(sys.path[0])
         try:
             name, spec, code = look_up(name, error)
         except BaseException as fault:

@@ -178,6 +178,30 @@ def test_the_users_own_sitecustomize_runs_once(workshop, source):
 
 
 @pytest.mark.parametrize(
+    "how", [["child.py"], ["-m", "child"], ["-c", "import child"]], ids="".join
+)
+def test_modules_of_a_childs_own_come_before_those_that_we_imported(workshop, how):
+    """A child whose modules are named like standard ones gets its own, as without us."""
+    workshop.write(
+        json="ours = 'its json'",
+        tomllib="ours = 'its tomllib'",
+        child="import json, tomllib; print(json.ours, tomllib.ours)",
+        program=f"""
+        import os, subprocess, sys
+        def main():
+            subprocess.run([sys.executable, *{how}], check=True)
+        os.chdir("child")
+        main()
+        """,
+    )
+    inner = workshop.directory / "child"
+    inner.mkdir()
+    for name in ("json", "tomllib", "child"):
+        (workshop.directory / f"{name}.py").rename(inner / f"{name}.py")
+    assert workshop.run()[:2] == (0, "its json its tomllib\n")
+
+
+@pytest.mark.parametrize(
     "flags",
     [
         ["-I"],
