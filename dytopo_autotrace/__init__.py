@@ -3,15 +3,26 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dytopo_autotrace.agent import Installation, install, uninstall
+    from dytopo_autotrace.collect.carrier import extracted, inject
     from dytopo_autotrace.collect.tracing import TraceContext
     from dytopo_autotrace.weave.decorators import traced
 
-__all__ = ["Installation", "TraceContext", "install", "traced", "uninstall"]
+__all__ = [
+    "Installation",
+    "TraceContext",
+    "extracted",
+    "inject",
+    "install",
+    "traced",
+    "uninstall",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Installation": "agent",
     "TraceContext": "collect.tracing",
+    "extracted": "collect.carrier",
+    "inject": "collect.carrier",
     "install": "agent",
     "traced": "weave.decorators",
     "uninstall": "agent",

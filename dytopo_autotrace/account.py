@@ -45,6 +45,16 @@ def remarks(installation: agent.Installation) -> Iterator[str]:
         yield f"a fault of ours, contained: {fault}"
 
 
+def forget(installation: agent.Installation) -> None:
+    """In a forked child: what was counted so far is the parent's."""
+    agent.counter.calls.clear()
+    agent.measurer.unmeasured.clear()
+    if installation.weaver is not None:
+        installation.weaver.switch.missed = 0
+        for form in installation.weaver.shapes.values():
+            form.unreadable.clear()
+
+
 def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
     """What became of each rule."""
     from dytopo_autotrace.collect.records import RuleState  # noqa: PLC0415 - loaded on use

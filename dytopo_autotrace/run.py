@@ -6,14 +6,19 @@ import atexit
 import os
 import random
 import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from dytopo_autotrace import account, agent
+from dytopo_autotrace.children import Children, has_run, read_kept, together
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import traces
+from dytopo_autotrace.weave import workers
 
 if TYPE_CHECKING:
     from dytopo_autotrace.collect.failures import FailureRecord
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
     from dytopo_autotrace.store.intake import Intake
     from dytopo_autotrace.store.model import RunEnd, RunState
     from dytopo_autotrace.store.recorder import Recorder
+
+FLUSH_SECONDS: Final = 1.0
+"""How long the worker of a pool waits, at most, for what it recorded to be written."""
 
 
 class Run:
@@ -37,6 +45,8 @@ class Run:
         out: str | None = None,
         store: str | None = None,
         quiet: bool = False,
+        children: bool = True,
+        joins: Mapping[str, Any] | None = None,
     ) -> None:
         self._installation = installation
         self._argv = argv
@@ -46,13 +56,21 @@ class Run:
         self._quiet = quiet
         self._pid = os.getpid()
         self._started_ns = clock.now_ns()
-        self._ended = ("returned", "", 0)
+        self._ended: tuple[str, str, int | None] = ("returned", "", 0)
         self._wall_seconds = 0.0
         self._cost: Cost | None = None
         self._store = store
         self._intake: Intake | None = None
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
+        self._joins = joins
+        self._joined_ns = 0
+        self._is_over = False
+        if joins is not None:
+            self.id = joins["run"]
+            self._become_a_child()
+        self._watches_children = children
+        self._children: Children | None = None
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None if no rule names any."""
@@ -63,12 +81,79 @@ class Run:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)
         self._started_ns = clock.now_ns()
-        if self._store is not None and self._installation.is_active:
-            from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
+        if not self._installation.is_active:
+            return
+        if self._store is not None:
+            self._open_intake()
+        if self._watches_children and self._installation.weaver is not None:
+            self._children = Children(self._what_children_are_told())
+            self._children.put_in(self._installation.weaver.ledger)
+            if self._intake is not None and hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=self._forked)
 
-            self._intake = Intake(self._recorder)
-            pipeline.consumers.append(self._intake.take)
-            pipeline.watchers.append(self._intake.tick)
+    def _open_intake(self) -> None:
+        from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
+
+        self._intake = Intake(self._recorder)
+        pipeline.consumers.append(self._intake.take)
+        pipeline.watchers.append(self._intake.tick)
+
+    def _become_a_child(self) -> None:
+        """This process was started, or forked, by another one of the run, which makes the report."""
+        self._report, self._out, self._quiet = "none", None, True
+        self._joined_ns = self._started_ns = clock.now_ns()
+        self._ended = ("returned", "", None)
+        self._cost = None
+
+    def _forked(self) -> None:
+        """In a forked child: go on in the same run, as a process of its own."""
+        try:
+            if self._intake is not None and not self._is_over and self._installation.is_active:
+                self._go_on_as_a_child(self._intake)
+        except Exception:
+            self._intake = None  # What Python would print here is not the program's.
+
+    def _go_on_as_a_child(self, intake: Intake) -> None:
+        self._pid = os.getpid()
+        self._joins = self._joins or self._what_children_are_told()
+        self._become_a_child()
+        account.forget(self._installation)
+        pipeline.consumers.remove(intake.take)
+        pipeline.watchers.remove(intake.tick)
+        self._open_intake()
+        workers.before_exit(self.finish)
+        workers.before_results(self.flush)
+
+    def flush(self) -> None:
+        """Write what a worker has recorded before its result is known."""
+        intake = self._intake
+        if intake is None:
+            return
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while not intake.is_done and (pipeline.has_news or intake.is_behind):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            pipeline.flush(left)
+            if intake.is_behind:
+                time.sleep(0.005)  # Another process has the store's lock.
+
+    def _what_children_are_told(self) -> Mapping[str, Any]:
+        """What is the same in all processes of this run; empty if children are not to join."""
+        if self._joins is not None:
+            return self._joins
+        ruleset = self._installation.ruleset
+        if self._store is None or ruleset is None:
+            return {}
+        return {
+            "run": self.id,
+            "store": self._store,
+            "rules": ruleset.origin.file,
+            "started": clock.unix_ns(self._started_ns),
+            "service": self._service,
+            "argv": self._argv,
+            "directory": self._directory,
+        }
 
     def ended(self, error: BaseException | None) -> None:
         """The main module has ended; threads and exit handlers may still run."""
@@ -85,8 +170,9 @@ class Run:
 
     def finish(self) -> None:
         """Write what was asked for and show the report; never raises."""
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or self._is_over:
             return  # A forked child inherits this handler; its parent reports.
+        self._is_over = True
         try:
             self._finish()
         except Exception as fault:
@@ -97,10 +183,7 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
-        pipeline.stop()
-        if self._intake is not None and self._intake.is_used:
-            self._cost = self._measure_cost()
-            self._close_store(self._intake)
+        self._end_recording()
         if self._out is not None:
             self._write(self._out)
         if self._report != "none":
@@ -118,14 +201,16 @@ class Run:
         from dytopo_autotrace.store.process import this_process  # noqa: PLC0415
         from dytopo_autotrace.store.recorder import Recorder, Sources  # noqa: PLC0415
 
+        run = self._what_children_are_told() or self._joins or {}
         start = RunStart(
             run_id=self.id,
             process=this_process(),
-            started_unix_ns=clock.unix_ns(self._started_ns),
-            service=self._service,
-            argv=tuple(self._argv),
-            script=self._argv[0],
-            directory=self._directory,
+            started_unix_ns=run["started"],
+            service=run["service"],
+            argv=tuple(run["argv"]),
+            script=run["argv"][0],
+            directory=run["directory"],
+            joined_unix_ns=clock.unix_ns(self._joined_ns) if self._joined_ns else 0,
         )
         sources = Sources(self._state, failure_records, metrics.families)
         ruleset = self._installation.ruleset
@@ -143,10 +228,43 @@ class Run:
             drops=account.drops(self._installation),
             cost=self._cost,
             faults=self._faults,
-            remarks=tuple(account.remarks(self._installation)),
+            remarks=self._remarks(),
         )
 
+    def _remarks(self) -> tuple[str, ...]:
+        remarks = tuple(account.remarks(self._installation))
+        left_out = self._children.left_out if self._children is not None else 0
+        if left_out:
+            reason = "without a store there is no place for what they record"
+            return (*remarks, f"child processes that were not recorded: {left_out}; {reason}")
+        return remarks
+
+    def _end_recording(self) -> None:
+        """Have the background thread write what is left; it is waited for while it gets on."""
+        intake = self._intake
+        if intake is None:
+            pipeline.stop()
+            return
+        if not pipeline.stop(lambda: self._close_store(intake), lambda: intake.progress):
+            intake.give_up()
+        for reason, count in self._not_kept().items():
+            self._say(f"{self._store}: {count} {reason} ({intake.trouble})")
+
+    def _not_kept(self) -> dict[str, int]:
+        losses = self._intake.losses() if self._intake is not None else {}
+        if not losses:
+            return {}
+        from dytopo_autotrace.store.model import said  # noqa: PLC0415 - the store is there by now
+
+        return said(losses)
+
     def _close_store(self, intake: Intake) -> None:
+        """Write the end, once no other tick can follow."""
+        if not intake.is_used:
+            if not self._only_children_wrote():
+                return
+            intake.want()
+        self._cost = self._measure_cost()
         from dytopo_autotrace.store.model import RunEnd  # noqa: PLC0415
 
         kind, message, status = self._ended
@@ -157,8 +275,12 @@ class Run:
 
         intake.finish(end)
         intake.tick(pipeline.open_spans())
-        if intake.losses():
-            self._say(f"not all of this run is kept in {self._store}: {intake.trouble}")
+
+    def _only_children_wrote(self) -> bool:
+        """Whether a child has entered this run into the store, and this process has not."""
+        if self._joined_ns or self._children is None or not self._children.may_have_written:
+            return False
+        return os.path.exists(self._store or "") and has_run(self._store or "", self.id)
 
     def _measure_cost(self) -> Cost:
         from dytopo_autotrace.collect.records import Cost  # noqa: PLC0415
@@ -185,13 +307,23 @@ class Run:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 
     def records(self) -> RunRecords:
-        """All that this run left behind."""
+        """All that this run left behind, that of its children included."""
+        mine = self._own_records()
+        if self._children is None or not self._children.may_have_written or self._store is None:
+            return mine
+        try:
+            kept = read_kept(self._store, self.id)
+        except Exception as fault:
+            remark = f"what child processes recorded could not be read: {fault}"
+            return replace(mine, remarks=(*mine.remarks, remark))
+        return mine if kept is None else together(mine, kept)
+
+    def _own_records(self) -> RunRecords:
         from dytopo_autotrace.collect.records import RunRecords  # noqa: PLC0415 - on use
 
         kind, message, status = self._ended
         running = pipeline.open_spans()
         finished = [span for spans in traces.all().values() for span in spans]
-        lost = self._intake.losses() if self._intake else {}
         return RunRecords(
             service=self._service,
             argv=tuple(self._argv),
@@ -203,13 +335,10 @@ class Run:
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
             rules=tuple(account.rule_states(self._installation)),
-            drops={
-                **account.drops(self._installation),
-                **{f"spans in the store: {reason}": count for reason, count in lost.items()},
-            },
+            drops={**account.drops(self._installation), **self._not_kept()},
             cost=self._cost,
             faults=self._faults,
-            remarks=tuple(account.remarks(self._installation)),
+            remarks=self._remarks(),
         )
 
     def _say(self, text: str) -> None:
@@ -226,6 +355,8 @@ def watch(
     store: str | None = None,
     strict: bool = False,
     quiet: bool = False,
+    children: bool = True,
+    joins: Mapping[str, Any] | None = None,
 ) -> Run:
     """Install for one run of a program, and say what is wrong with the rules.
 
@@ -236,7 +367,16 @@ def watch(
     if not quiet and installation.ruleset is not None:
         for fault in installation.ruleset.faults:
             say(str(fault))
-    return Run(installation, argv, report=report, out=out, store=store, quiet=quiet)
+    return Run(
+        installation,
+        argv,
+        report=report,
+        out=out,
+        store=store,
+        quiet=quiet,
+        children=children and (installation.ruleset is None or installation.ruleset.children),
+        joins=joins,
+    )
 
 
 def failure_records() -> list[FailureRecord]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
 from dytopo_autotrace.cli.stored import reading, store_option
 from dytopo_autotrace.store.location import choose
+from dytopo_autotrace.store.model import said
 
 
 @click.command("report")
@@ -22,6 +24,7 @@ def command(run: str | None, store: str | None, *, as_json: bool) -> None:
     with reading(store) as reader:
         info = choose(reader.runs(), run)
         records = reader.load(info.start.run_id)
+    records = replace(records, drops=said(records.drops))
     from dytopo_autotrace.analyze.summary import summarize
 
     summary = summarize(records)

@@ -36,6 +36,7 @@ options:
   --out DIR        write trace, metrics and failures there
   --store PATH     where the run is kept; default .dytopo/traces.db, none to keep
                    nothing
+  --no-children    do not watch the Python processes that the program starts
   --quiet, -q      nothing of ours on stderr
   --version        show the version
   --help, -h       show this
@@ -43,7 +44,7 @@ options:
 DYTOPO_AUTOTRACE_DISABLED=1 runs the program without any of this."""
 
 _WITH_VALUE = ("--rules", "--report", "--out", "--store")
-_FLAGS = ("--strict", "--quiet", "--version", "--help")
+_FLAGS = ("--strict", "--no-children", "--quiet", "--version", "--help")
 _SHORT = {"-q": "--quiet", "-h": "--help"}
 _REPORTS = ("none", "terminal", "json")
 
@@ -60,6 +61,7 @@ class Options:
     out: str | None = None
     store: str | None = None
     strict: bool = False
+    no_children: bool = False
     quiet: bool = False
 
 
@@ -124,7 +126,7 @@ def _option(options: Options, argument: str, rest: list[str]) -> None:
     elif name in _FLAGS and not equals:
         if name in ("--version", "--help"):
             _print_and_exit(name)
-        setattr(options, name[2:], True)
+        setattr(options, name[2:].replace("-", "_"), True)
     elif name in _FLAGS:
         raise UsageError(f"{name} has no value: leave out {equals}{value}")
     else:
@@ -168,6 +170,7 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
             out=options.out,
             store=_store(options.store or ruleset.store.path),
             quiet=options.quiet,
+            children=not options.no_children,
         )
         run.begin()
         return run

@@ -68,7 +68,10 @@ class Pipeline:
         self._is_draining = False
         self._was_running = False
         self._lock = threading.RLock()
-        self._running: tuple[threading.Thread, threading.Event] | None = None
+        self._running: tuple[threading.Thread, threading.Event, threading.Event] | None = None
+        """The background thread, what ends it, and what wakes it."""
+        self._waiters: deque[threading.Event] = deque()
+        self._last: Callable[[], object] | None = None
 
     @property
     def dropped(self) -> int:
@@ -150,27 +153,64 @@ class Pipeline:
         if self._running is None:
             with self._lock:
                 if self._running is None:
-                    stop = threading.Event()
+                    stop, wake = threading.Event(), threading.Event()
                     thread = threading.Thread(
-                        target=self._run, args=(stop,), name="dytopo-autotrace", daemon=True
+                        target=self._run, args=(stop, wake), name="dytopo-autotrace", daemon=True
                     )
-                    self._running = thread, stop  # before it starts, so that it can be stopped
+                    self._running = thread, stop, wake  # first, so that it can be stopped
                     try:
                         thread.start()
                     except RuntimeError:
                         # The interpreter is shutting down or out of threads: queries still drain.
                         self._running = None
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self, stop: threading.Event, wake: threading.Event) -> None:
         pause = INTERVAL_SECONDS
-        while not stop.wait(pause):
+        while True:
+            wake.wait(pause)
+            if stop.is_set():
+                break
+            wake.clear()
+            waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
             began = time.perf_counter()
             try:
                 self.drain()
                 self._tell()
             except Exception as fault:
                 self._count("drain", fault)
+            for waiter in waiters:
+                waiter.set()
             pause = pause_after(time.perf_counter() - began, len(self.buffer) / self.capacity)
+        if self._last is not None:
+            self.drain()
+            self._end()
+
+    def _end(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            try:
+                last()
+            except Exception as fault:
+                self._count(f"{getattr(last, '__qualname__', last)}", fault)
+
+    def flush(self, patience: float) -> None:
+        """Have the background thread tick now, and wait for that, at most so many seconds."""
+        self.ensure_running()
+        running = self._running
+        if running is None:
+            return
+        done = threading.Event()
+        self._waiters.append(done)
+        running[2].set()
+        done.wait(patience)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a call began or ended that the thread may not have seen."""
+        try:
+            return bool(self.buffer) or any(record[END_NS] for record in self._open.values())
+        except RuntimeError:
+            return True  # The thread is looking through them.
 
     def _tell(self) -> None:
         if not self.watchers:
@@ -186,23 +226,38 @@ class Pipeline:
             except Exception as fault:
                 self._count(f"{getattr(watcher, '__qualname__', watcher)}", fault)
 
-    def stop(self) -> None:
-        """Stop the background thread and drain what is left."""
-        self._halt(PATIENCE_SECONDS)
-        self.drain()
+    def stop(
+        self, last: Callable[[], object] | None = None, progress: Callable[[], object] = int
+    ) -> bool:
+        """Stop the background thread and drain what is left; False if the thread hangs.
 
-    def _halt(self, patience: float) -> bool:
-        """End the thread, and say whether there was one."""
+        Args:
+            last: called once no tick can follow: by the thread as the last thing that it does, by
+                the caller where there is no thread.
+            progress: what changes while the thread gets on; it is waited for as long as that does.
+        """
+        self._last = last
+        thread = self._halt()
+        if thread is not None:
+            _wait_while_it_gets_on(thread, lambda: (self.finished, progress()))
+            if thread.is_alive() and thread is not threading.current_thread():
+                self._last = None
+                return False
+        self.drain()
+        self._end()
+        return True
+
+    def _halt(self) -> threading.Thread | None:
+        """Have the thread end; None if there is none."""
         self._forget_to_resume()
         self._was_running = False
         running, self._running = self._running, None
         if running is None:
-            return False
-        thread, stop = running
+            return None
+        thread, stop, wake = running
         stop.set()
-        if thread.ident is not None and thread is not threading.current_thread():
-            thread.join(patience)
-        return True
+        wake.set()
+        return thread
 
     def clear(self) -> None:
         """Forget every span and every count."""
@@ -217,10 +272,13 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """Let the thread rest: Python warns of a fork while there is another one."""
-        running = self._running
-        self._was_running = self._halt(PATIENCE_AT_FORK)
-        if running is not None:
-            _wait_until_gone(running[0])
+        # Since the last fork it may not have been resumed yet.
+        is_resting = self._resume in gc.callbacks
+        thread = self._halt()
+        self._was_running = is_resting or thread is not None
+        if thread is not None:
+            _join(thread, PATIENCE_AT_FORK)
+            _wait_until_gone(thread)
 
     def after_fork(self) -> None:
         """In the parent all goes on, but soon: Python may look for other threads after this."""
@@ -247,6 +305,7 @@ class Pipeline:
     def after_fork_in_child(self) -> None:
         """In the child what was recorded so far is the parent's, and so are the locks."""
         self._lock = threading.RLock()
+        self._waiters = deque()
         self._is_draining = False
         self.clear()
         self._run_again()
@@ -255,6 +314,18 @@ class Pipeline:
 def pause_after(seconds: float, filled: float) -> float:
     """How many seconds to rest after a tick that took so many, with that share of the buffer filled."""
     return max(INTERVAL_SECONDS - seconds, seconds if filled < FILLED else REST_SECONDS)
+
+
+def _join(thread: threading.Thread, patience: float) -> None:
+    if thread.ident is not None and thread is not threading.current_thread():
+        thread.join(patience)
+
+
+def _wait_while_it_gets_on(thread: threading.Thread, progress: Callable[[], object]) -> None:
+    seen: object = None
+    while thread.is_alive() and (now := progress()) != seen:
+        seen = now
+        _join(thread, PATIENCE_SECONDS)
 
 
 def _wait_until_gone(thread: threading.Thread) -> None:

@@ -304,6 +304,9 @@ class Builder:
             return None
         return number
 
+    def _boolean(self, _key: Key, value: Any, path: Path) -> bool | None:
+        return bool(value) if self._is(bool, "true or false", value, path) else None
+
     def _numbers(self, _key: Key, value: Any, path: Path) -> tuple[float, ...] | None:
         if not self._is(list, "an array of numbers", value, path):
             return None
@@ -350,6 +353,7 @@ class Builder:
         "expression": _expression,
         "expressions": _expressions,
         "integer": _integer,
+        "boolean": _boolean,
         "numbers": _numbers,
         "table": _settings,
         "tables": _tables,

@@ -19,6 +19,7 @@ Shape = Literal[
     "expression",
     "expressions",
     "integer",
+    "boolean",
     "numbers",
     "table",
     "tables",
@@ -81,6 +82,12 @@ AGENT: Final = (
         "ours then share one tree.",
         default=(),
         pattern=MODULE,
+    ),
+    Key(
+        "children",
+        "boolean",
+        "Whether Python processes that the program starts are watched too; `--no-children` says no.",
+        default=True,
     ),
     Key(
         "capture",

@@ -71,6 +71,7 @@ def _ruleset(document: Document) -> RuleSet:
         rules=(*own, *shipped),
         capture=Capture(**settings.get("capture", {})),
         store=Keeping(**settings.get("store", {})),
+        children=settings.get("children", True),
         adopt=settings.get("adopt", ()),
         packs=tuple(packs),
         faults=(*sorted(builder.faults, key=lambda fault: fault.line or 0), *faults),

@@ -106,6 +106,8 @@ class RuleSet:
     rules: tuple[Rule, ...] = ()
     capture: Capture = field(default_factory=Capture)
     store: Keeping = field(default_factory=Keeping)
+    children: bool = True
+    """Whether Python processes that the program starts are watched too."""
     adopt: tuple[str, ...] = ()
     packs: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()

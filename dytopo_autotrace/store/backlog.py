@@ -19,7 +19,8 @@ class Backlog:
     def __init__(self) -> None:
         self.drops: Counter[str] = Counter()
         """Spans that were given up, by reason."""
-        self.waiting = 0
+        self.waiting = self.in_hand = 0
+        """How many wait, and how many of those that `next` gave are not settled."""
         self.closed_for = ""
         """The reason why nothing is taken any more, `""` while it is."""
         self._queue: deque[Sequence[Span]] = deque()
@@ -37,34 +38,51 @@ class Backlog:
                 self.waiting += len(spans)
 
     def next(self, limit: int) -> Sequence[Span]:
-        """The oldest that wait, at most so many; empty if none do."""
+        """The oldest that wait, at most so many, to be settled by `kept`, `back` or `drop`."""
         with self._lock:
-            chunk: list[Span] = []
-            while self._queue and len(chunk) < limit:
-                spans = self._queue.popleft()
-                room = limit - len(chunk)
-                if len(spans) > room:
-                    self._queue.appendleft(spans[room:])
-                chunk.extend(spans[:room])
-            self.waiting -= len(chunk)
+            chunk = self._take(limit)
+            self.in_hand = len(chunk)
             return chunk
+
+    def _take(self, limit: int) -> list[Span]:
+        chunk: list[Span] = []
+        while self._queue and len(chunk) < limit:
+            spans = self._queue.popleft()
+            room = limit - len(chunk)
+            if len(spans) > room:
+                self._queue.appendleft(spans[room:])
+            chunk.extend(spans[:room])
+        self.waiting -= len(chunk)
+        return chunk
+
+    def kept(self) -> None:
+        """What `next` gave is written."""
+        self.in_hand = 0
 
     def back(self, spans: Sequence[Span]) -> None:
         """Put what `next` gave in front again: it could not be written now."""
         with self._lock:
+            self.in_hand = 0
             if spans:
                 self._queue.appendleft(spans)
                 self.waiting += len(spans)
 
-    def drop(self, count: int, reason: str) -> None:
-        """Count spans that were given up elsewhere."""
+    def drop(self, reason: str) -> None:
+        """Give up what `next` gave."""
         with self._lock:
-            self.drops[reason] += count
+            self.drops[reason] += self.in_hand
+            self.in_hand = 0
 
     def shed(self, limit: int, reason: str) -> None:
         """Give up the oldest that wait, down to a limit."""
-        if self.waiting > limit:
-            self.drop(len(self.next(self.waiting - limit)), reason)
+        with self._lock:
+            if self.waiting > limit:
+                self.drops[reason] += len(self._take(self.waiting - limit))
+
+    def give_up(self, reason: str) -> None:
+        """Take nothing any more, and give up all that is not known to be written."""
+        self.drop(reason)
+        self.close(reason)
 
     def close(self, reason: str) -> None:
         """Take nothing any more, and give up what waits."""
@@ -76,6 +94,6 @@ class Backlog:
         """In a forked child: what waits, and the lock, are the parent's."""
         self._lock = threading.Lock()
         self._queue.clear()
-        self.waiting = 0
+        self.waiting = self.in_hand = 0
         self.drops.clear()
         self.closed_for = "store_closed"

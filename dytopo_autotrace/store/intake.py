@@ -7,11 +7,10 @@ wait for a database library.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dytopo_autotrace.collect.span import Span
 from dytopo_autotrace.store.backlog import Backlog
@@ -19,9 +18,6 @@ from dytopo_autotrace.store.backlog import Backlog
 if TYPE_CHECKING:
     from dytopo_autotrace.store.model import RunEnd
     from dytopo_autotrace.store.recorder import Recorder
-
-PATIENCE_SECONDS: Final = 2.0
-"""How long the end of the program waits for a thread that hangs in the store."""
 
 _intakes: weakref.WeakSet[Intake] = weakref.WeakSet()
 
@@ -41,7 +37,7 @@ class Intake:
         self._make = make
         self._end: Callable[[], RunEnd] | None = None
         self._fault = ""
-        self._ticking = threading.Lock()
+        self._is_wanted = False
         _intakes.add(self)
 
     @property
@@ -52,7 +48,16 @@ class Intake:
     @property
     def is_used(self) -> bool:
         """Whether there was anything to keep."""
-        return self.recorder is not None or bool(self.backlog.waiting)
+        return self._is_wanted or self.recorder is not None or bool(self.backlog.waiting)
+
+    def want(self) -> None:
+        """Enter this process into the store although it has nothing to keep."""
+        self._is_wanted = True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is anything that was taken and is not written."""
+        return bool(self.backlog.waiting or self.backlog.in_hand)
 
     @property
     def is_done(self) -> bool:
@@ -70,21 +75,10 @@ class Intake:
         Args:
             opened: spans that began since the last tick and still run.
         """
-        # Two threads meet here only when the one that ends the program has waited for the other in vain.
-        if not self._ticking.acquire(timeout=PATIENCE_SECONDS if self._end else 0):
-            if self._end:
-                self.backlog.close("store_stuck")
-            return
-        try:
-            self._tick(opened)
-        finally:
-            self._ticking.release()
-
-    def _tick(self, opened: Sequence[Span]) -> None:
         if self.is_done:
             return
         if self.recorder is None:
-            if not self.backlog.waiting and not opened:
+            if not self.is_used and not opened:
                 return  # A program in which nothing was watched leaves nothing behind.
             try:
                 self.recorder = self._make(self.backlog)
@@ -95,8 +89,12 @@ class Intake:
         self.recorder.tick(opened, self._end)
 
     def finish(self, end: Callable[[], RunEnd]) -> None:
-        """Say that the program has ended; the next tick writes all the rest and lets go."""
+        """Say that the program has ended; the next tick, the last, writes all the rest and lets go."""
         self._end = end
+
+    def give_up(self) -> None:
+        """The thread hangs in the store and is waited for no longer: count what it leaves."""
+        self.backlog.give_up("store_stuck")
 
     def losses(self) -> dict[str, int]:
         """Spans that are not in the store, by reason (see `model.LOSSES`)."""
@@ -110,7 +108,6 @@ class Intake:
         if self.recorder is not None:
             self.recorder.abandon()
         self.backlog.forked()
-        self._ticking = threading.Lock()
 
 
 def _after_fork() -> None:

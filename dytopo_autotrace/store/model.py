@@ -56,6 +56,15 @@ LOSSES: Final[Mapping[str, str]] = {
 }
 """Why spans are not in the store, in words, by the reason under which they are counted."""
 
+
+def said(losses: Mapping[str, int]) -> dict[str, int]:
+    """Losses with the reason in words, for a report; what has no words stays as it is."""
+    return {
+        f"spans not in the store: {LOSSES[reason]}" if reason in LOSSES else reason: count
+        for reason, count in losses.items()
+    }
+
+
 RunStatus = Literal["running", "ended", "died"]
 """A run that has no end and whose process is gone has died."""
 
@@ -105,6 +114,8 @@ class RunStart(NamedTuple):
     script: str = ""
     directory: str = ""
     task: str = ""
+    joined_unix_ns: int = 0
+    """When this process began, for one that another process of the run has started."""
 
 
 class RunState(NamedTuple):

@@ -162,8 +162,9 @@ class Recorder:
                 self._backlog.back(chunk)
                 raise
             except BaseException:
-                self._backlog.drop(len(chunk), "store_fault")
+                self._backlog.drop("store_fault")
                 raise
+            self._backlog.kept()
             if not self._backlog.waiting and (is_summed or not is_last):
                 return
             if self._monotonic() > until:

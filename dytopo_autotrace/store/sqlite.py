@@ -350,7 +350,8 @@ def _enter(connection: sqlite3.Connection, start: RunStart) -> int:
             (
                 *(_clean(process.host), process.pid, process.birth),
                 *(process.python, process.version),
-                *(start.started_unix_ns, start.started_unix_ns, start.run_id),
+                *(start.joined_unix_ns or start.started_unix_ns,) * 2,
+                start.run_id,
             ),
         ).lastrowid
     return number or 0

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
@@ -42,7 +42,7 @@ SELECT run.number, run.id, run.started, service, script, argv, directory, task,
        rules, tokens, drops, cost, faults, remarks
   FROM run JOIN process ON process.run = run.number
  WHERE NOT deleted {where}
- ORDER BY run.started DESC, run.number DESC, process.number
+ ORDER BY run.started DESC, run.number DESC, process.started, process.number
 """
 
 
@@ -71,7 +71,8 @@ class SqliteReader:
     def load(self, run_id: str) -> RunRecords:
         with self._reading():
             processes = self._processes(run_id)
-            spans = [span for row in processes for span in self._spans(row["process"])]
+            spans_of = {row["process"]: list(self._spans(row["process"])) for row in processes}
+        spans = [span for each in spans_of.values() for span in each]
         info = _info(processes, {})
         finished = sorted((span for span in spans if span.end_ns), key=lambda span: span.end_ns)
         still_open = sorted(
@@ -95,11 +96,13 @@ class SqliteReader:
             now_ns=clock.counter_ns(now),
             spans=(*finished, *still_open),
             tokens=_tokens(processes),
-            rules=_rules(processes) if info.end else _recounted(_rules(processes), spans),
+            rules=_rules(processes)
+            if all(row["finished"] for row in processes)
+            else _recounted(_rules(processes), spans),
             drops=_drops(processes),
             cost=_cost(processes),
             faults=_texts(processes, "faults"),
-            remarks=_texts(processes, "remarks"),
+            remarks=(*_texts(processes, "remarks"), *_children_that_died(processes, spans_of)),
         )
 
     def failures(self, run_id: str) -> list[FailureRecord]:
@@ -295,6 +298,25 @@ def _info(processes: list[sqlite3.Row], running: dict[int, int]) -> RunInfo:
     )
 
 
+def _children_that_died(
+    processes: list[sqlite3.Row], spans_of: Mapping[int, list[Span]]
+) -> Iterator[str]:
+    for row in processes[1:]:
+        process = ProcessInfo(row["host"], row["pid"], row["birth"])
+        silent = (time.time_ns() - row["heard"]) / 1e9
+        spans = [span for span in spans_of[row["process"]] if not span.end_ns]
+        if spans and row["finished"] is None and not is_alive(process, silent):
+            heard = clock.counter_ns(row["heard"])
+            running = ", ".join(
+                f"{span.operation} for {max(0, heard - span.start_ns) / 1e9:.2f} s"
+                for span in sorted(spans, key=lambda span: span.start_ns)
+            )
+            yield (
+                f"child process {row['pid']} is gone and did not say how it ended; "
+                f"until then it was running {running}"
+            )
+
+
 def _each(processes: Iterable[sqlite3.Row], column: str) -> Iterator[Any]:
     for row in processes:
         if row[column] is not None:
@@ -337,7 +359,7 @@ def _rules(processes: Iterable[sqlite3.Row]) -> tuple[RuleState, ...]:
 
 
 def _recounted(rules: Iterable[RuleState], spans: Iterable[Span]) -> tuple[RuleState, ...]:
-    """The rules of a run that said no end: it counted its calls a moment before the last spans came."""
+    """The rules where a process said no end: it counted its calls a moment before the last spans came."""
     calls = Counter(span.rule for span in spans)
     return tuple(
         rule

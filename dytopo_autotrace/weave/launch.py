@@ -19,7 +19,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Protocol
@@ -59,7 +59,7 @@ class Script:
     @property
     def path0(self) -> str:
         """What Python puts in front of `sys.path`."""
-        return os.path.dirname(os.path.realpath(self.path))
+        return path0_of(self.path)
 
     @property
     def known_as(self) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def _set_up(program: Program, args: Sequence[str]) -> ModuleType:
     path0 = program.path0
     if path0 is not None and (is_container or not sys.flags.safe_path):
         sys.path.insert(0, path0)
-        _make_way(path0)
+        make_way(path0)
     main = ModuleType(MAIN)
     vars(main)["__loader__"] = importlib.machinery.BuiltinImporter
     if sys.version_info < (3, 14):
@@ -181,12 +181,31 @@ def _set_up(program: Program, args: Sequence[str]) -> ModuleType:
     return main
 
 
-def _make_way(path0: str) -> None:
-    """Forget modules that we imported where the program has others of the same name."""
+def first_on_path() -> str | None:
+    """What Python will put in front of `sys.path` for the program that it has yet to run."""
+    first = sys.argv[0] if sys.argv else ""
+    if first not in ("", "-", "-c", "-m") and importer_of(absolute(first)) is not None:
+        return absolute(first)
+    if sys.flags.safe_path:
+        return None
+    return Module("").path0 if first in ("", "-", "-c", "-m") else path0_of(first)
+
+
+def path0_of(path: str) -> str:
+    """What Python puts in front of `sys.path` for a script."""
+    return os.path.dirname(os.path.realpath(path))
+
+
+def make_way(path0: str, imported: Iterable[str] = ()) -> None:
+    """Forget modules that we imported where the program has others of the same name.
+
+    Args:
+        imported: their names; without them, all since the launcher was imported.
+    """
     importer = importer_of(path0)
     names = list(sys.modules)
     first = next((names.index(each) for each in ("runpy", _OURS) if each in names), 0)
-    for name in dict.fromkeys(each.partition(".")[0] for each in names[first:]):
+    for name in dict.fromkeys(each.partition(".")[0] for each in imported or names[first:]):
         spec = getattr(sys.modules[name], "__spec__", None) if name in sys.modules else None
         if importer is None or name in (MAIN, _OURS) or spec is None or not spec.has_location:
             continue
@@ -230,7 +249,83 @@ def _ask_python(script: Script, args: Sequence[str]) -> None:
         return
 
 
-def _weave_what_it_finds(runpy: Any, watch: Watch | None) -> None:
+def follow(watch: Watch) -> None:
+    """In an interpreter that has yet to run its program: have the functions of its main module woven.
+
+    A script that rules name is run by us, since Python compiles it where nothing of ours comes in;
+    `-m`, directories and zip files are looked up by runpy, and so is what multiprocessing imports.
+    """
+    first = sys.argv[0] if sys.argv else ""
+    if first in ("", "-"):
+        return
+    import runpy  # noqa: PLC0415 - who gets here runs a module or has functions to weave
+
+    if first == "-m":
+        _weave_what_it_finds(runpy, watch, is_launched=False)
+    elif first == "-c":
+        if any("multiprocessing" in word for word in sys.orig_argv):
+            _weave_what_it_finds(runpy, watch, is_launched=False)
+            _weave_what_it_reads(runpy, watch)
+    elif importer_of(absolute(first)) is not None:
+        _weave_what_it_finds(runpy, watch, is_launched=False)
+    else:
+        _run_in_its_place(runpy, first, watch)
+
+
+def _run_in_its_place(runpy: Any, path: str, watch: Watch) -> None:
+    """Have a script that rules name run by `run`, once the interpreter is ready for it.
+
+    The interpreter asks whether the script is a directory or zip file, and would have runpy run it.
+    """
+    try:
+        with open(path, "rb") as stream:
+            script = read_script(path, stream.read())
+    except OSError:
+        return
+    if script.code is None or script.is_compiled:
+        return
+    if watch.compile(script.source, script.file, *script.known_as) is None:
+        return
+    run_module = runpy._run_module_as_main  # noqa: SLF001 - main.c calls it
+
+    def claim(asked: str) -> object:
+        if asked != script.file:
+            raise ImportError
+        sys.path_hooks.remove(claim)  # type: ignore[arg-type]
+        runpy._run_module_as_main = run_script  # noqa: SLF001
+        return script
+
+    def run_script(*_: object) -> None:
+        runpy._run_module_as_main = run_module  # noqa: SLF001
+        sys.path_importer_cache.pop(script.file, None)
+        if sys.path and sys.path[0] == script.file:
+            del sys.path[0]
+        run(script, sys.argv[1:], watch)
+
+    sys.path_hooks.insert(0, claim)  # type: ignore[arg-type] # it gives no finder, but is asked first
+
+
+def _weave_what_it_reads(runpy: Any, watch: Watch) -> None:
+    """Have runpy take the woven code of the file that it reads next: multiprocessing's main module."""
+    read = runpy._get_code_from_file  # noqa: SLF001 - there is no other way in
+
+    def read_and_weave(*given: str) -> Any:
+        runpy._get_code_from_file = read  # noqa: SLF001
+        found, path = read(*given), given[-1]
+        code = found[0] if isinstance(found, tuple) else found
+        try:
+            with open(path, "rb") as stream:
+                name = os.path.splitext(os.path.basename(path))[0]
+                names = dict.fromkeys(("__mp_main__", MAIN, name))
+                code = watch.compile(stream.read(), code.co_filename, *names) or code
+        except Exception:
+            return found
+        return (code, *found[1:]) if isinstance(found, tuple) else code
+
+    runpy._get_code_from_file = read_and_weave  # noqa: SLF001
+
+
+def _weave_what_it_finds(runpy: Any, watch: Watch | None, *, is_launched: bool = True) -> None:
     """Have runpy take the woven code of the module that it looks up next."""
     look_up = runpy._get_module_details  # noqa: SLF001 - as pdb does
 
@@ -239,7 +334,7 @@ def _weave_what_it_finds(runpy: Any, watch: Watch | None) -> None:
         try:
             name, spec, code = look_up(name, error)
         except BaseException as fault:
-            if error is runpy._Error and type(fault) is error:  # noqa: SLF001
+            if is_launched and error is runpy._Error and type(fault) is error:  # noqa: SLF001
                 raise NotRunnableError(str(fault)) from None
             if fault.__traceback__ is not None:
                 fault.__traceback__ = fault.__traceback__.tb_next

@@ -190,3 +190,42 @@ def test_children_of_multiprocessing_work():
             print("well")
     """)
     assert out == "well\n"
+
+
+def test_the_thread_survives_forks_in_a_row():
+    """Forked again before the thread was resumed, parent and children still have one each."""
+    out = run("""
+        import gc, time
+        gc.disable()
+        work()
+        names = lambda: [thread.name for thread in threading.enumerate()]
+
+        def child():
+            assert names() == ["MainThread", "dytopo-autotrace"]
+
+        assert [in_child(child) for _ in range(3)] == [0, 0, 0]
+        gc.collect()
+        deadline = time.monotonic() + 10
+        while names() != ["MainThread", "dytopo-autotrace"] and time.monotonic() < deadline:
+            pass
+        assert names() == ["MainThread", "dytopo-autotrace"]
+        print("well")
+    """)
+    assert out == "well\n"
+
+
+def test_a_flush_hands_over_what_has_ended():
+    """Who asks for it has what ended written at once, by the background thread."""
+    out = run("""
+        seen = []
+        pipeline.watchers.append(lambda opened: seen.append(threading.current_thread().name))
+        for _ in range(100):
+            work()
+            assert pipeline.has_news
+            pipeline.flush(30)
+            assert not pipeline.has_news and pipeline.finished == pipeline.started
+        assert set(seen) == {"dytopo-autotrace"}
+        pipeline.stop()
+        print("well")
+    """)
+    assert out == "well\n"

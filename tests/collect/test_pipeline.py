@@ -354,3 +354,50 @@ def test_ticks_come_every_tenth_of_a_second_and_leave_the_host_its_half(took, fi
         assert pause == took
     else:
         assert pause <= INTERVAL_SECONDS / 2
+
+
+def test_the_last_thing_is_done_by_the_thread_after_its_last_tick():
+    """Who stops the thread has it do one thing more, which no tick follows."""
+    pipe = Pipeline(next_id=itertools.count().__next__)
+    done, ticked = [], threading.Event()
+    pipe.watchers.append(lambda opened: done.append("tick") or ticked.set())
+    pipe.consumers.append(lambda spans: done.extend(span.id for span in spans))
+    pipe.ensure_running()
+    assert ticked.wait(30)
+    pipe.buffer.append([7, 0, 1, Site("f"), 1, 2, None, None, None])
+    assert pipe.stop(lambda: done.append(threading.current_thread().name))
+    assert done[-2:] == [7, "dytopo-autotrace"]
+
+
+def test_without_a_thread_the_caller_does_the_last_thing():
+    """Where no thread runs, what is to be done last is done all the same, once."""
+    done = []
+    pipe = Pipeline(next_id=itertools.count().__next__)
+    assert pipe.stop(lambda: done.append(threading.current_thread()))
+    assert pipe.stop()
+    assert done == [threading.current_thread()]
+
+
+def test_a_thread_that_hangs_is_not_waited_for(monkeypatch):
+    """One that gets on is waited for, one that does not only so long; then nothing more is begun."""
+    monkeypatch.setattr("dytopo_autotrace.collect.pipeline.PATIENCE_SECONDS", 0.05)
+    pipe = Pipeline(next_id=itertools.count().__next__)
+    hangs, go_on, steps = threading.Event(), threading.Event(), iter(range(5))
+    pipe.watchers.append(lambda opened: hangs.set() or go_on.wait(30))
+    pipe.ensure_running()
+    (thread, *_) = pipe._running
+    assert hangs.wait(30)
+    done = []
+    assert not pipe.stop(lambda: done.append("last"), lambda: next(steps, None))
+    assert list(steps) == []
+    go_on.set()
+    thread.join()
+    assert done == []
+
+
+def test_a_fault_in_the_last_thing_is_counted():
+    """What is done last may fail like any tick."""
+    pipe = Pipeline(next_id=itertools.count().__next__)
+    pipe.ensure_running()
+    assert pipe.stop(lambda: 1 / 0)
+    assert sum(pipe.faults.values()) == 1
