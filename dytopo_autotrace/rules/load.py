@@ -71,6 +71,8 @@ def _ruleset(document: Document) -> RuleSet:
         rules=(*own, *shipped),
         capture=Capture(**settings.get("capture", {})),
         store=Keeping(**settings.get("store", {})),
+        exports=settings["exports"],
+        prometheus=settings.get("prometheus", ""),
         adopt=settings.get("adopt", ()),
         packs=tuple(packs),
         faults=(*sorted(builder.faults, key=lambda fault: fault.line or 0), *faults),
