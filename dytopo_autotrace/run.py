@@ -16,8 +16,12 @@ from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import traces
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dytopo_autotrace.collect.failures import FailureRecord
     from dytopo_autotrace.collect.records import Cost, RunRecords
+    from dytopo_autotrace.collect.span import Span
+    from dytopo_autotrace.live.outlets import Outlets
     from dytopo_autotrace.rules.model import RuleSet
     from dytopo_autotrace.store.backlog import Backlog
     from dytopo_autotrace.store.intake import Intake
@@ -51,6 +55,8 @@ class Run:
         self._cost: Cost | None = None
         self._store = store
         self._intake: Intake | None = None
+        self._outlets: Outlets | None = None
+        self._is_over = False
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
 
@@ -69,6 +75,31 @@ class Run:
             self._intake = Intake(self._recorder)
             pipeline.consumers.append(self._intake.take)
             pipeline.watchers.append(self._intake.tick)
+        try:
+            self._open_outlets()
+        except Exception as fault:
+            self._say(f"nothing is exported: {type(fault).__name__}: {fault}")
+
+    def _open_outlets(self) -> None:
+        ruleset = self._installation.ruleset
+        if ruleset is None or not self._installation.is_active:
+            return
+        if not ruleset.exports and not ruleset.prometheus:
+            return
+        from dytopo_autotrace.live.outlets import Outlets, Sources  # noqa: PLC0415 - not without
+
+        sources = Sources(
+            run_id=self.id,
+            service=self._service,
+            started_unix_ns=clock.unix_ns(self._started_ns),
+            directory=self._directory,
+            records=self.records,
+            drops=self._drops,
+            spans_of=_spans_of,
+            say=self._say,
+        )
+        self._outlets = Outlets(sources)
+        self._outlets.open(ruleset.exports, ruleset.prometheus)
 
     def ended(self, error: BaseException | None) -> None:
         """The main module has ended; threads and exit handlers may still run."""
@@ -95,9 +126,15 @@ class Run:
 
     def _finish(self) -> None:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
+        self._is_over = True
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
         pipeline.stop()
+        if self._outlets is not None:
+            self._outlets.finish()
+            if self._intake is not None:
+                self._intake.tick(pipeline.open_spans())  # the store's part first
+            self._outlets.wait()
         if self._intake is not None and self._intake.is_used:
             self._cost = self._measure_cost()
             self._close_store(self._intake)
@@ -140,7 +177,7 @@ class Run:
 
         return RunState(
             rules=tuple(account.rule_states(self._installation)),
-            drops=account.drops(self._installation),
+            drops=self._drops(stored=False),
             cost=self._cost,
             faults=self._faults,
             remarks=tuple(account.remarks(self._installation)),
@@ -185,32 +222,37 @@ class Run:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 
     def records(self) -> RunRecords:
-        """All that this run left behind."""
+        """All that this run left behind, or has up to now."""
         from dytopo_autotrace.collect.records import RunRecords  # noqa: PLC0415 - on use
 
-        kind, message, status = self._ended
+        kind, message, status = self._ended if self._is_over else ("running", "", None)
         running = pipeline.open_spans()
         finished = [span for spans in traces.all().values() for span in spans]
-        lost = self._intake.losses() if self._intake else {}
         return RunRecords(
             service=self._service,
             argv=tuple(self._argv),
             started_unix_ns=clock.unix_ns(self._started_ns),
-            wall_seconds=self._wall_seconds,
+            wall_seconds=self._wall_seconds or (clock.now_ns() - self._started_ns) / 1e9,
             exit_status=status,
             ended=kind,
             ended_message=message,
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
             rules=tuple(account.rule_states(self._installation)),
-            drops={
-                **account.drops(self._installation),
-                **{f"spans in the store: {reason}": count for reason, count in lost.items()},
-            },
+            drops=self._drops(),
             cost=self._cost,
             faults=self._faults,
             remarks=tuple(account.remarks(self._installation)),
         )
+
+    def _drops(self, *, stored: bool = True) -> dict[str, int]:
+        """What was lost so far; the store counts its own losses itself."""
+        intake, outlets = self._intake if stored else None, self._outlets
+        return {
+            **account.drops(self._installation),
+            **account.elsewhere("in the store", intake.losses() if intake else {}),
+            **account.elsewhere("for the collector", outlets.losses() if outlets else {}),
+        }
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -237,6 +279,12 @@ def watch(
         for fault in installation.ruleset.faults:
             say(str(fault))
     return Run(installation, argv, report=report, out=out, store=store, quiet=quiet)
+
+
+def _spans_of(wanted: Collection[int] = ()) -> list[Span]:
+    """The finished spans of these traces, or of all, and all that run."""
+    found = traces.all().values() if not wanted else map(traces.get, wanted)
+    return [*(span for spans in found for span in spans), *pipeline.open_spans()]
 
 
 def failure_records() -> list[FailureRecord]:
