@@ -7,7 +7,6 @@ something to send.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from requests.adapters import HTTPAdapter
 
+from dytopo_autotrace.collect.span import TRACE, UNWATCHED
+from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.export.genai import SCHEMA_URL
 from dytopo_autotrace.export.run import ExportedSpan
 
@@ -76,7 +77,7 @@ class Collector:
         self.reply = Reply()
         self.deadline = deadline
         """Moment on the monotonic clock at which a request is over, whatever its time-out."""
-        _be_quiet_on_this_thread()
+        _be_quiet()
         session = requests.Session()
         for scheme in ("http://", "https://"):
             session.mount(scheme, _Noting(self))
@@ -101,8 +102,8 @@ class Collector:
         may_help = reply.status in (0, _TIMEOUT, _TOO_MANY) or reply.status >= _FAULT
         return "unreachable" if may_help else "refused"
 
-    def hurry(self) -> None:
-        """From another thread: do not wait before another attempt."""
+    def close(self) -> None:
+        """Make no other attempt, even where one is waited for by now; from any thread."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def _sdk_span(self, each: ExportedSpan) -> ReadableSpan:
@@ -201,22 +202,14 @@ def _cause(error: BaseException) -> str:
     return str(step).rpartition(": ")[2][:200] or type(step).__name__
 
 
-def _be_quiet_on_this_thread() -> None:
+def _be_quiet() -> None:
     """Have the libraries' log say nothing of our requests: it goes where the program's goes."""
-    mine = threading.get_ident()
     for name in _LOGGERS:
         logger = logging.getLogger(name)
-        for each in [each for each in logger.filters if isinstance(each, _NotFrom)]:
-            if each.thread == mine:
-                break
-        else:
-            logger.addFilter(_NotFrom(mine))
+        if _is_the_programs not in logger.filters:
+            logger.addFilter(_is_the_programs)
 
 
-class _NotFrom(logging.Filter):
-    def __init__(self, thread: int) -> None:
-        super().__init__()
-        self.thread = thread
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread != self.thread
+def _is_the_programs(_: logging.LogRecord) -> bool:
+    here = current.get()
+    return here is None or here[TRACE] != UNWATCHED

@@ -103,6 +103,8 @@ class OtlpSender:
         if rest and not self._backlog.closed_for:
             self._deliver(rest)
         self._backlog.close("unreachable")
+        if self._collector is not None:
+            self._collector.close()
 
     def failed(self, fault: Exception) -> None:
         self.trouble = f"{type(fault).__name__}: {fault}"
@@ -118,7 +120,7 @@ class OtlpSender:
         if collector is not None:
             collector.deadline = self._deadline
             try:
-                collector.hurry()
+                collector.close()
             except Exception as fault:
                 self.trouble = f"{type(fault).__name__}: {fault}"
 
