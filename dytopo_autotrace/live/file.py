@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,8 @@ class FileExport:
         say: Callable[[str], None],
     ) -> None:
         self.trouble = ""
+        self.ready = threading.Event()
+        self.ready.set()
         self._export = export
         self._run_id = run_id
         self._path = os.path.join(directory, os.path.expanduser(export.path))
@@ -74,9 +77,12 @@ class FileExport:
         return PATIENCE_SECONDS
 
     def _write(self) -> None:
-        from dytopo_autotrace.export import replace_file  # noqa: PLC0415 - on the thread that writes
-        from dytopo_autotrace.export.formats import find, render  # noqa: PLC0415
-
+        self.ready.clear()
+        try:
+            from dytopo_autotrace.export import replace_file  # noqa: PLC0415 - on this thread
+            from dytopo_autotrace.export.formats import find, render  # noqa: PLC0415
+        finally:
+            self.ready.set()
         export = self._export
         path = self._path
         try:

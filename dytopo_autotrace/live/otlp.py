@@ -7,6 +7,7 @@ is made again, so a collector can see a span twice, under the same id.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -61,6 +62,8 @@ class OtlpSender:
     ) -> None:
         self.sent = 0
         self.trouble = ""
+        self.ready = threading.Event()
+        self.ready.set()
         self._export = export
         self._resource = resource
         self._spans_of = spans_of
@@ -69,7 +72,7 @@ class OtlpSender:
         self._backlog = Backlog()
         self._collector: Collector | None = None
         self._deadline: float | None = None
-        self._is_importing = self._is_last = False
+        self._is_last = False
         self._give_up_at = float("inf")
         self._in_hand = 0
         self._pause = 0.0
@@ -126,7 +129,7 @@ class OtlpSender:
 
     def patience(self) -> float:
         """How long to wait for `last`, seconds; it is renewed with every request that succeeds."""
-        if self._is_importing:
+        if not self.ready.is_set():
             return max(self._give_up_at - time.monotonic(), 0.0)
         left = PATIENCE_SECONDS if self._deadline is None else self._deadline - time.monotonic()
         return max(left + 0.2, 0.0)
@@ -144,9 +147,11 @@ class OtlpSender:
 
     def forked(self) -> None:
         """In a forked child: what waits is the parent's to send, and so is the connection."""
+        self.ready = threading.Event()
+        self.ready.set()
         self._backlog = Backlog()
         self._collector = self._deadline = None
-        self._is_importing = self._is_last = False
+        self._is_last = False
         self._in_hand = self.sent = 0
 
     def _deliver(self, spans: Sequence[Span]) -> float:
@@ -216,16 +221,17 @@ class OtlpSender:
         return Run(records, content=self._export.content)
 
     def _connect(self) -> Collector | None:
-        self._is_importing = True
+        self.ready.clear()
         try:
             from dytopo_autotrace import __version__  # noqa: PLC0415 - it is set last
             from dytopo_autotrace.live.collector import Collector  # noqa: PLC0415 - not ours
         except ImportError as missing:
-            self.trouble = f"{missing.name or missing} is not installed"
+            is_missing = isinstance(missing, ModuleNotFoundError)
+            self.trouble = f"{missing.name} is not installed" if is_missing else str(missing)
             self._say(f"nothing is sent to {self.name}: {self.trouble}. Install it: {INSTALL}")
             return None
         finally:
-            self._is_importing = False
+            self.ready.set()
         if self._is_last:
             self._deadline = min(time.monotonic() + PATIENCE_SECONDS, self._give_up_at)
         export = self._export

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - registers for forks, where it takes its lock: ours must come before
 import os
+import threading
 import time
 import weakref
 from collections import Counter
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from dytopo_autotrace.rules.model import Export
 
 PATIENCE_AT_FORK: Final = 0.5
-"""How long a fork is held up by a thread that is in the middle of something."""
+"""How long a fork is held up by a thread that is in the middle of something..."""
+
+IMPORT_PATIENCE_AT_FORK: Final = 5.0
+"""...or of an import: a child in which a module is half imported could never import it."""
 
 LOST: Final = "dytopo_lost_records_total"
 """Counter under which a scrape tells what the run has lost so far, by reason."""
@@ -50,6 +55,8 @@ class Outlet(Protocol):
     """What all have in common, besides being a worker's job."""
 
     trouble: str
+    ready: threading.Event
+    """Not set while it imports something."""
 
     @property
     def name(self) -> str: ...
@@ -166,6 +173,8 @@ class Outlets:
 
     def before_fork(self) -> None:
         """Let the threads rest: Python warns of a fork while there are others."""
+        for _, outlet in self.workers:
+            outlet.ready.wait(IMPORT_PATIENCE_AT_FORK)
         until = time.monotonic() + PATIENCE_AT_FORK
         for each in (*(worker for worker, _ in self.workers), self.endpoint):
             if each is not None:

@@ -33,6 +33,8 @@ class Worker:
         self._job = job
         self._first_pause = first_pause
         self._running: tuple[threading.Thread, threading.Event] | None = None
+        self._leftover: threading.Thread | None = None
+        self._ending = threading.Lock()
         self._is_ending = False
         self._is_done = False
 
@@ -40,6 +42,8 @@ class Worker:
         """Start the thread unless it runs, or has done all it had to do."""
         if self._running is not None or self._is_ending:
             return
+        if self._leftover is not None and self._leftover.is_alive():
+            return  # It was to rest, and is still in the middle of something.
         wake = threading.Event()
         thread = threading.Thread(target=self._run, args=(wake,), name=self._name, daemon=True)
         self._running = thread, wake
@@ -62,11 +66,14 @@ class Worker:
             self._last()
 
     def _last(self) -> None:
-        try:
-            self._job.last()
-        except Exception as fault:
-            self._job.failed(fault)
-        self._is_done = True
+        with self._ending:
+            if self._is_done:
+                return
+            try:
+                self._job.last()
+            except Exception as fault:
+                self._job.failed(fault)
+            self._is_done = True
 
     def finish(self) -> None:
         """Have the thread do all the rest; returns at once."""
@@ -76,8 +83,9 @@ class Worker:
 
     def wait(self, patience: float) -> bool:
         """Wait until all the rest is done, and say whether it is."""
-        if self._running is not None:
-            self._running[0].join(patience)
+        thread = self._running[0] if self._running is not None else self._leftover
+        if thread is not None and thread.is_alive():
+            thread.join(patience)
         elif not self._is_done:
             # At the interpreter's end no thread can be started any more.
             anchor = current.set(trace_anchor(UNWATCHED))
@@ -93,9 +101,11 @@ class Worker:
         thread, wake = running
         wake.set()
         thread.join(patience)
+        self._leftover = thread
         return thread
 
     def forked(self) -> None:
         """In a forked child there is no thread."""
-        self._running = None
+        self._running = self._leftover = None
+        self._ending = threading.Lock()
         self._is_ending = self._is_done = False

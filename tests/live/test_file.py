@@ -12,9 +12,9 @@ from tests.export.sample_runs import swarm
 RUN = "0123456789abcdef" * 2
 
 
-def file_in(directory, path, format="jaeger", version=lambda: None, **how):
+def file_in(directory, path, name="jaeger", version=lambda: None, **how):
     said = []
-    export = Export(format, path=path, **how)
+    export = Export(name, path=path, **how)
     made = FileExport(export, RUN, str(directory), swarm, version, said.append)
     return made, said
 

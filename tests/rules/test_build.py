@@ -387,7 +387,7 @@ def test_a_fault_in_an_export_switches_off_itself_only(loaded, text, line, key, 
 
 def test_a_header_is_never_shown(loaded):
     """A header may be a key of access, so no fault quotes it."""
-    ruleset = loaded("[[export]]\nformat = 'otlp'\nheaders = { key = 'geheim\\n' }\n")
+    ruleset = loaded("[[export]]\nformat = 'otlp'\nheaders = { key = \"geheim\\n\" }\n")
     assert ruleset.faults
     assert "geheim" not in str(ruleset.faults[0])
 
