@@ -71,6 +71,7 @@ class OtlpSender:
         self._say = say
         self._backlog = Backlog()
         self._collector: Collector | None = None
+        self._of_parent: Collector | None = None
         self._deadline: float | None = None
         self._is_last = False
         self._give_up_at = float("inf")
@@ -150,7 +151,9 @@ class OtlpSender:
         self.ready = threading.Event()
         self.ready.set()
         self._backlog = Backlog()
-        self._collector = self._deadline = None
+        # Kept, since the connection is the parent's to close.
+        self._of_parent, self._collector = self._collector, None
+        self._deadline = None
         self._is_last = False
         self._in_hand = self.sent = 0
 

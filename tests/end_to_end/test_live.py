@@ -40,10 +40,9 @@ def run(directory, rules, *program, **how):
     return process.returncode, out, said
 
 
-def swarm(directory, rules, scale, **how):
-    return run(
-        directory, rules, str(SWARM), "--embedding", "hashing", "--latency-scale", scale, **how
-    )
+def swarm(directory, rules, scale, *more):
+    quick = ("--embedding", "hashing", "--latency-scale", scale)
+    return run(directory, rules, str(SWARM), *quick, *more)
 
 
 def report(directory):
@@ -104,7 +103,9 @@ PROGRAM = """
 RULE = '[[rule]]\ntarget = "__main__:work"\n'
 
 
-@pytest.mark.parametrize("kind", ["dead", "hang", 503, 401])
+@pytest.mark.parametrize(
+    "kind", ["hang", *(pytest.param(each, marks=pytest.mark.slow) for each in ("dead", 503, 401))]
+)
 def test_a_bad_collector_does_not_hold_the_program_up(tmp_path, kind):
     """Whatever the collector does, the program ends within two seconds more and is as it was; the
     loss is told by reason, on stderr and in the report."""
