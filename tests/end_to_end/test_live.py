@@ -88,6 +88,28 @@ def test_a_collector_gets_the_run_that_the_store_keeps(tmp_path):
     assert not report(tmp_path)["drops"]
 
 
+def test_the_command_line_adds_to_the_rule_file(tmp_path):
+    """`--export` takes what `[[export]]` takes, several times; what makes no sense is said at once."""
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    with Collector() as collector:
+        exports = ("--export", f"otlp={collector.url}", "--export=csv=out/")
+        code, _, said = run(
+            tmp_path, RULE, "program.py", options=("--report", "none", "--store", "none", *exports)
+        )
+        assert (code, said) == (0, "")
+        assert len(collector.spans) == 10
+    (table,) = (tmp_path / "out").iterdir()
+    assert len(table.read_text().splitlines()) == 11
+    for wrong, advice in (
+        ("jager=x", "Did you mean 'jaeger'?"),
+        ("jaeger", "--export jaeger=FILE"),
+        ("csv=http://host", "Only otlp is sent"),
+    ):
+        code, _, said = run(tmp_path, RULE, "program.py", options=("--export", wrong))
+        assert code == 2
+        assert advice in said
+
+
 PROGRAM = """
     import time
     def work():
