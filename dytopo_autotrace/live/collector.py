@@ -79,6 +79,7 @@ class Collector:
         """Moment on the monotonic clock at which a request is over, whatever its time-out."""
         _be_quiet()
         session = requests.Session()
+        session.max_redirects = 0  # Followed, a request to a log-in page would pass for delivered.
         for scheme in ("http://", "https://"):
             session.mount(scheme, _Noting(self))
         self._exporter = OTLPSpanExporter(
@@ -93,9 +94,14 @@ class Collector:
     def send(self, spans: Iterable[ExportedSpan]) -> Outcome:
         """Send spans in one request, again after a while if it may help; see `reply` for more."""
         self.reply = Reply()
-        result = self._exporter.export([self._sdk_span(each) for each in spans])
+        found = [self._sdk_span(each) for each in spans]
+        try:
+            is_taken = self._exporter.export(found) is SpanExportResult.SUCCESS
+        except Exception as error:
+            is_taken = False  # Some versions let connection errors through.
+            self.reply.said = self.reply.said or f"{type(error).__name__}: {error}"
         reply = self.reply
-        if result is SpanExportResult.SUCCESS and 200 <= reply.status < 300:
+        if is_taken and 200 <= reply.status < 300:
             return "sent"
         if not reply.said:
             return "unsent"
