@@ -105,9 +105,12 @@ class Outlets:
 
     def wait(self) -> None:
         """Wait for the rest, not for long; then say what did not arrive."""
-        for worker, outlet in self.workers:
-            while not worker.wait(min(outlet.patience(), 0.25)) and outlet.patience():
-                pass
+        try:
+            for worker, outlet in self.workers:
+                while not worker.wait(min(outlet.patience(), 0.25)) and outlet.patience():
+                    pass
+        except KeyboardInterrupt:
+            pass  # Whoever is impatient does without the rest; it is counted.
         for sender in self.senders:
             sender.give_up()
             if lost := sum(sender.losses().values()):

@@ -21,7 +21,7 @@ from dytopo_autotrace.export import prometheus
 
 PATH: Final = "/metrics"
 LOOPBACK: Final = "127.0.0.1"
-CLIENT_SECONDS: Final = 2.0
+CLIENT_SECONDS: Final = 1.0
 """How long the others wait for one that asks slowly."""
 
 
@@ -65,7 +65,7 @@ class Endpoint:
 
     def close(self) -> None:
         """Stop listening."""
-        self.rest(CLIENT_SECONDS / 4)
+        self.rest(CLIENT_SECONDS / 2)
         self.let_go()
 
     def let_go(self) -> None:

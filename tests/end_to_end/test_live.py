@@ -88,6 +88,7 @@ def test_a_collector_gets_the_run_that_the_store_keeps(tmp_path):
     assert not report(tmp_path)["drops"]
 
 
+@pytest.mark.slow
 def test_the_command_line_adds_to_the_rule_file(tmp_path):
     """`--export` takes what `[[export]]` takes, several times; what makes no sense is said at once."""
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
@@ -126,7 +127,7 @@ RULE = '[[rule]]\ntarget = "__main__:work"\n'
 
 
 @pytest.mark.parametrize(
-    "kind", ["hang", *(pytest.param(each, marks=pytest.mark.slow) for each in ("dead", 503, 401))]
+    "kind", [401, *(pytest.param(each, marks=pytest.mark.slow) for each in ("dead", "hang", 503))]
 )
 def test_a_bad_collector_does_not_hold_the_program_up(tmp_path, kind):
     """Whatever the collector does, the program ends within two seconds more and is as it was; the
@@ -145,6 +146,7 @@ def test_a_bad_collector_does_not_hold_the_program_up(tmp_path, kind):
     assert report(tmp_path)["drops"] == {f"spans for the collector: {reason}": 10}
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_one_line_that_says_what_to_install(tmp_path):
     """Without opentelemetry the program runs and is watched; nothing is sent, and that is told."""
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
@@ -162,6 +164,7 @@ OWN_REQUESTS = """
 """
 
 
+@pytest.mark.slow
 def test_our_own_requests_are_not_the_programs(tmp_path):
     """A rule that watches requests sees the program's request and none of the exporter's."""
     (tmp_path / "program.py").write_text(textwrap.dedent(OWN_REQUESTS))
@@ -186,6 +189,7 @@ def test_our_own_requests_are_not_the_programs(tmp_path):
     assert (calls["http"], calls["exporting"]) == (2, 0)
 
 
+@pytest.mark.slow
 def test_a_file_is_there_while_the_program_runs_and_complete_at_its_end(tmp_path):
     """A reader in between sees a whole file; the last one has every span, and how the run ended."""
     rules = f'{AGENT}[[export]]\nformat = "otlp"\npath = "run.json"\nevery_seconds = 0.1\n'
@@ -209,6 +213,7 @@ def test_a_file_is_there_while_the_program_runs_and_complete_at_its_end(tmp_path
     assert len(documents[-1]["scopeSpans"][0]["spans"]) == report(tmp_path)["span_count"]
 
 
+@pytest.mark.slow
 def test_a_scrape_of_a_live_run_has_its_metrics(tmp_path):
     """Port 0 takes a free one and says which; there are the durations, and the conventions' two."""
     rules = AGENT + 'prometheus = ":0"\n'
@@ -228,6 +233,7 @@ def test_a_scrape_of_a_live_run_has_its_metrics(tmp_path):
     assert "gen_ai_client_token_usage_sum" in text
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_line_and_the_program_goes_on(tmp_path):
     """What cannot be listened on is said, and nothing else changes."""
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))

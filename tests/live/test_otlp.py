@@ -99,13 +99,13 @@ def test_headers_go_along():
 
 
 def test_a_collector_that_comes_back_gets_everything():
-    """Answers of 503 are tried again, within a request and after it; nothing is lost."""
-    with Collector(503, 503, 200) as collector:
+    """An answer of 503 is tried again after a while, and nothing is lost."""
+    with Collector(503, 200) as collector:
         sender = sender_to(collector.url)
         sender.take(some(3))
         sender.step()
         sender.last()
-        assert collector.attempts >= 3
+        assert collector.attempts == 2
         assert sorted(int.from_bytes(s.span_id, "big") for s in collector.spans) == [1, 2, 3]
     assert sender.losses() == {}
     assert sender.sent == 3
