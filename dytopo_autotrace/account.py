@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dytopo_autotrace import agent
@@ -32,6 +32,11 @@ def drops(installation: agent.Installation) -> dict[str, int]:
         **{f"fault of ours in {name}": count for name, count in pipeline.faults.items()},
     }
     return {reason: count for reason, count in counted.items() if count}
+
+
+def elsewhere(where: str, losses: Mapping[str, int]) -> dict[str, int]:
+    """Spans that did not get to where they were to be kept, worded as the other losses."""
+    return {f"spans {where}: {reason}": count for reason, count in losses.items()}
 
 
 def remarks(installation: agent.Installation) -> Iterator[str]:

@@ -21,8 +21,12 @@ from dytopo_autotrace.collect.tracing import traces
 from dytopo_autotrace.weave import workers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dytopo_autotrace.collect.failures import FailureRecord
     from dytopo_autotrace.collect.records import Cost, RunRecords
+    from dytopo_autotrace.collect.span import Span
+    from dytopo_autotrace.live.outlets import Outlets
     from dytopo_autotrace.rules.model import RuleSet
     from dytopo_autotrace.store.backlog import Backlog
     from dytopo_autotrace.store.intake import Intake
@@ -61,6 +65,7 @@ class Run:
         self._cost: Cost | None = None
         self._store = store
         self._intake: Intake | None = None
+        self._outlets: Outlets | None = None
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
         self._joins = joins
@@ -90,6 +95,10 @@ class Run:
             self._children.put_in(self._installation.weaver.ledger)
             if self._intake is not None and hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self._forked)
+        try:
+            self._open_outlets()
+        except Exception as fault:
+            self._say(f"nothing is exported: {type(fault).__name__}: {fault}")
 
     def _open_intake(self) -> None:
         from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
@@ -155,6 +164,31 @@ class Run:
             "directory": self._directory,
         }
 
+    def _open_outlets(self) -> None:
+        ruleset = self._installation.ruleset
+        if ruleset is None:
+            return
+        exports, prometheus = ruleset.exports, ruleset.prometheus
+        if self._joins is not None:
+            # Files and the address belong to the process that began the run.
+            exports, prometheus = tuple(each for each in exports if not each.path), ""
+        if not exports and not prometheus:
+            return
+        from dytopo_autotrace.live.outlets import Outlets, Sources  # noqa: PLC0415 - not without
+
+        sources = Sources(
+            run_id=self.id,
+            service=self._service,
+            started_unix_ns=clock.unix_ns(self._started_ns),
+            directory=self._directory,
+            records=self.records,
+            drops=self._drops,
+            spans_of=_spans_of,
+            say=self._say,
+        )
+        self._outlets = Outlets(sources)
+        self._outlets.open(exports, prometheus)
+
     def ended(self, error: BaseException | None) -> None:
         """The main module has ended; threads and exit handlers may still run."""
         if isinstance(error, SystemExit):
@@ -183,6 +217,10 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
+        if self._outlets is not None:
+            pipeline.drain()
+            self._outlets.finish()
+            self._outlets.wait()  # The background thread writes meanwhile what is to be kept.
         self._end_recording()
         if self._out is not None:
             self._write(self._out)
@@ -225,7 +263,7 @@ class Run:
 
         return RunState(
             rules=tuple(account.rule_states(self._installation)),
-            drops=account.drops(self._installation),
+            drops=self._drops(stored=False),
             cost=self._cost,
             faults=self._faults,
             remarks=self._remarks(),
@@ -307,7 +345,7 @@ class Run:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 
     def records(self) -> RunRecords:
-        """All that this run left behind, that of its children included."""
+        """All that this run left behind, or has up to now, that of its children included."""
         mine = self._own_records()
         if self._children is None or not self._children.may_have_written or self._store is None:
             return mine
@@ -321,25 +359,34 @@ class Run:
     def _own_records(self) -> RunRecords:
         from dytopo_autotrace.collect.records import RunRecords  # noqa: PLC0415 - on use
 
-        kind, message, status = self._ended
+        kind, message, status = self._ended if self._is_over else ("running", "", None)
         running = pipeline.open_spans()
         finished = [span for spans in traces.all().values() for span in spans]
         return RunRecords(
             service=self._service,
             argv=tuple(self._argv),
             started_unix_ns=clock.unix_ns(self._started_ns),
-            wall_seconds=self._wall_seconds,
+            wall_seconds=self._wall_seconds or (clock.now_ns() - self._started_ns) / 1e9,
             exit_status=status,
             ended=kind,
             ended_message=message,
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
             rules=tuple(account.rule_states(self._installation)),
-            drops={**account.drops(self._installation), **self._not_kept()},
+            drops=self._drops(),
             cost=self._cost,
             faults=self._faults,
             remarks=self._remarks(),
         )
+
+    def _drops(self, *, stored: bool = True) -> dict[str, int]:
+        """What was lost so far; the store counts its own losses itself."""
+        unsent = self._outlets.losses() if self._outlets is not None else {}
+        return {
+            **account.drops(self._installation),
+            **(self._not_kept() if stored else {}),
+            **account.elsewhere("for the collector", unsent),
+        }
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -377,6 +424,12 @@ def watch(
         children=children and (installation.ruleset is None or installation.ruleset.children),
         joins=joins,
     )
+
+
+def _spans_of(wanted: Collection[int] = ()) -> list[Span]:
+    """The finished spans of these traces, or of all, and all that run."""
+    found = traces.all().values() if not wanted else map(traces.get, wanted)
+    return [*(span for spans in found for span in spans), *pipeline.open_spans()]
 
 
 def failure_records() -> list[FailureRecord]:

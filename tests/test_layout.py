@@ -15,6 +15,7 @@ ALLOWED = {
     "analyze": {"collect"},
     "report": {"collect", "analyze"},
     "export": {"collect", "analyze"},
+    "live": {"rules", "collect", "analyze", "store", "export"},
     "importing": {"collect", "analyze", "export"},
 }
 """What each folder may import of ours, besides `errors`. The composition root and the commands, which

@@ -6,7 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from dytopo_autotrace.cli import COMMANDS
@@ -16,7 +16,7 @@ from dytopo_autotrace.weave import launch
 from dytopo_autotrace.weave.decorators import is_disabled
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.rules.model import RuleSet
+    from dytopo_autotrace.rules.model import Export, RuleSet
     from dytopo_autotrace.run import Run
 
 _USAGE = """\
@@ -37,13 +37,17 @@ options:
   --store PATH     where the run is kept; default .dytopo/traces.db, none to keep
                    nothing
   --no-children    do not watch the Python processes that the program starts
+  --export FORMAT=WHERE
+                   write or send the run while it runs, as [[export]] does:
+                   perfetto=run.json, otlp=http://localhost:4318; as often as
+                   there are places
   --quiet, -q      nothing of ours on stderr
   --version        show the version
   --help, -h       show this
 
 DYTOPO_AUTOTRACE_DISABLED=1 runs the program without any of this."""
 
-_WITH_VALUE = ("--rules", "--report", "--out", "--store")
+_WITH_VALUE = ("--rules", "--report", "--out", "--store", "--export")
 _FLAGS = ("--strict", "--no-children", "--quiet", "--version", "--help")
 _SHORT = {"-q": "--quiet", "-h": "--help"}
 _REPORTS = ("none", "terminal", "json")
@@ -60,6 +64,7 @@ class Options:
     report: str = "terminal"
     out: str | None = None
     store: str | None = None
+    exports: list[Export] = field(default_factory=list)
     strict: bool = False
     no_children: bool = False
     quiet: bool = False
@@ -122,7 +127,10 @@ def _option(options: Options, argument: str, rest: list[str]) -> None:
             raise UsageError(
                 f"--report {value!r}: there is no such kind. {nearest(value, _REPORTS)}"
             )
-        setattr(options, name[2:], value)
+        if name == "--export":
+            options.exports.append(_export(value))
+        else:
+            setattr(options, name[2:], value)
     elif name in _FLAGS and not equals:
         if name in ("--version", "--help"):
             _print_and_exit(name)
@@ -132,6 +140,23 @@ def _option(options: Options, argument: str, rest: list[str]) -> None:
     else:
         hint = nearest(name, (*_WITH_VALUE, *_FLAGS, "-m"))
         raise UsageError(f"no option {name!r}. {hint} Options of the program come after its name.")
+
+
+def _export(value: str) -> Export:
+    from dytopo_autotrace.rules.model import EXPORT_FORMATS, Export
+
+    name, _, where = value.partition("=")
+    if name not in EXPORT_FORMATS:
+        raise UsageError(
+            f"--export {value}: there is no format {name!r}. {nearest(name, EXPORT_FORMATS)}"
+        )
+    is_sent = name == "otlp" and (not where or where.startswith(("http://", "https://")))
+    if not is_sent and (not where or "://" in where):
+        raise UsageError(
+            f"--export {value}: say which file, --export {name}=FILE. "
+            "Only otlp is sent to a collector, --export otlp=http://host:4318."
+        )
+    return Export(name, endpoint=where) if is_sent else Export(name, path=where)
 
 
 def _print_and_exit(name: str) -> NoReturn:
@@ -163,6 +188,8 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         from dytopo_autotrace.run import watch
 
         ruleset = _rules(options, program)
+        if options.exports:
+            ruleset = replace(ruleset, exports=(*ruleset.exports, *options.exports))
         run = watch(
             ruleset,
             [options.program, *options.args],

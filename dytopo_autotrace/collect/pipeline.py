@@ -16,7 +16,17 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from dytopo_autotrace.collect import ids
-from dytopo_autotrace.collect.span import END_NS, ID, OUTCOME, VOID, Record, Span, from_record
+from dytopo_autotrace.collect.span import (
+    END_NS,
+    ID,
+    OUTCOME,
+    TRACE,
+    UNWATCHED,
+    VOID,
+    Record,
+    Span,
+    from_record,
+)
 
 CAPACITY = 1 << 21
 """Spans that may wait for one drain. A full buffer lets go of its oldest and the loss is counted."""
@@ -62,7 +72,7 @@ class Pipeline:
         self.faults: dict[str, int] = {}
         self._open: dict[int, Record] = {}
         self._told: frozenset[int] = frozenset()
-        self._taken = 0
+        self._taken = self._unwatched = 0
         self._was_full = False
         self._last_id = self._id_before_first = self.next_id()
         self._is_draining = False
@@ -83,7 +93,7 @@ class Pipeline:
     @property
     def started(self) -> int:
         """How many calls began, as far as the last drain knows."""
-        return self._taken + self.dropped
+        return self._taken - self._unwatched + self.dropped
 
     def drain(self) -> None:
         """Hand every span that has ended over to the consumers."""
@@ -128,7 +138,9 @@ class Pipeline:
             while len(taken) <= 2 * waiting:
                 record = buffer.popleft()
                 taken.append(record)
-                if record[END_NS]:
+                if record[TRACE] == UNWATCHED:
+                    self._unwatched += 1
+                elif record[END_NS]:
                     ended.append(record)
                 else:
                     self._open[record[ID]] = record
@@ -264,7 +276,7 @@ class Pipeline:
         with self._lock:
             self.buffer.clear()
             self._open.clear()
-            self.finished = self._taken = 0
+            self.finished = self._taken = self._unwatched = 0
             self.drain_seconds = 0.0
             self.faults.clear()
             self._was_full = False

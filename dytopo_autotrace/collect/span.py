@@ -264,6 +264,10 @@ VOID: Final[tuple[Status, None]] = ("cancelled", None)
 """The outcome of a record that has ended without becoming a span: what it began never took place."""
 
 
+UNWATCHED: Final = 1 << 128
+"""The trace, beyond all that a trace can have for an id, of calls that are our own: not recorded."""
+
+
 def from_record(record: Record) -> Span:
     """The span of a call, as it is now."""
     if record[SPAN] is not None:

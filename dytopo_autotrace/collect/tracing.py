@@ -16,6 +16,7 @@ from dytopo_autotrace.collect.span import (
     END_NS,
     ID,
     TRACE,
+    UNWATCHED,
     Record,
     Site,
     Span,
@@ -39,6 +40,8 @@ def begin_trace(outer: Record | None) -> tuple[Record, Record]:
     A context keeps its trace after the root has ended, so that the program can still ask for it;
     a trace that began under an open span gives way to that span again.
     """
+    if outer is not None and outer[TRACE] == UNWATCHED:
+        return outer, outer
     pipeline.ensure_running()
     anchor = trace_anchor(ids.new_trace_id())
     return anchor, outer if outer is not None and outer[ID] else anchor

@@ -40,14 +40,18 @@ def families(run: Run) -> list[MetricFamily]:
             seconds = run.tree.seconds(span)
             collector.observe("histogram", DURATION, seconds, labels, ended, help=DURATION_HELP)
         _measured(collector, span, ended)
-        if span.role == "llm":
-            for name, value, pairs in genai.observations(span, run.exported(span).attributes):
-                collector.observe(
-                    "histogram", name, value, pairs, ended, _BUCKETS[name], _HELP[name]
-                )
+        observe_client(collector, run, span, ended)
     # The collector's losses are told only if there are any: there were none while it ran.
     lost = any(collector.losses().values())
     return [each for each in collector.families() if lost or each.name != LOSSES]
+
+
+def observe_client(collector: MetricsCollector, run: Run, span: Span, ended: float) -> None:
+    """Add what a model call means to the two histograms of a client; nothing for other spans."""
+    if span.role != "llm":
+        return
+    for name, value, pairs in genai.observations(span, run.exported(span).attributes):
+        collector.observe("histogram", name, value, pairs, ended, _BUCKETS[name], _HELP[name])
 
 
 def unit(name: str) -> str:

@@ -13,7 +13,7 @@ from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules import keys as described
 from dytopo_autotrace.rules.expressions import Expression, ExpressionError, parse
 from dytopo_autotrace.rules.match import TargetError, is_glob, parse_target
-from dytopo_autotrace.rules.model import ROLES, Metric, Origin, Rule, Target
+from dytopo_autotrace.rules.model import ROLES, Export, Metric, Origin, Rule, Target
 
 if TYPE_CHECKING:
     from dytopo_autotrace.rules.keys import Key
@@ -60,10 +60,38 @@ class Builder:
         self._declared: dict[str, tuple[Metric, Origin]] = {}
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings in `[agent]` that are right, and those in `[store]` as `store`."""
+        """The settings in `[agent]` that are right, those in `[store]` as `store`, and `exports`."""
         others = {name: value for name, value in values.items() if name != "rule"}
         read = self._table(others, described.FILE, ())
-        return {**read.get("agent", {}), "store": read.get("store", {})}
+        exports = tuple(
+            export
+            for position, table in enumerate(read.get("export", ()))
+            if (export := self._export(table, ("export", position))) is not None
+        )
+        return {**read.get("agent", {}), "store": read.get("store", {}), "exports": exports}
+
+    def _export(self, values: Mapping[str, Any], path: Path) -> Export | None:
+        """One of `[[export]]`, `None` if anything is wrong with it."""
+        before = len(self.faults)
+        read = self._table(values, described.EXPORT, path)
+        is_file = "path" in values
+        if is_file:
+            for name in ("endpoint", "headers"):
+                if name in values:
+                    self._fault(
+                        (*path, name),
+                        None,  # A header may be a secret.
+                        "is for a collector, and this goes to a file.",
+                        "Leave out path, or make two tables of it.",
+                    )
+        elif read.get("format", "otlp") != "otlp":
+            self._fault(
+                (*path, "path"),
+                None,
+                f"is missing: {read['format']} is written to a file.",
+                "Only otlp is sent to a collector.",
+            )
+        return None if len(self.faults) > before else Export(**read)
 
     def rules(self, values: Mapping[str, Any], others: Iterable[Rule] = ()) -> tuple[Rule, ...]:
         """The rules that are right, and whose metrics agree with those of the other rules."""
@@ -293,6 +321,32 @@ class Builder:
                 read[name] = expression
         return read
 
+    def _strings(self, key: Key, value: Any, path: Path) -> dict[str, str] | None:
+        if not self._is(Mapping, "a table of names and strings", value, path):
+            return None
+        before = len(self.faults)
+        for name, each in value.items():
+            # Never the value: it may be a secret.
+            if not re.fullmatch(key.pattern, name):
+                self._fault((*path, name), None, f"{name!r} cannot be a name here.")
+            elif not isinstance(each, str):
+                self._fault((*path, name), None, f"must be a string, not {_kind(each)}.")
+            elif not each.isprintable():
+                self._fault((*path, name), None, "has characters that cannot be sent.")
+        return None if len(self.faults) > before else dict(value)
+
+    def _boolean(self, _key: Key, value: Any, path: Path) -> bool | None:
+        return bool(value) if self._is(bool, "true or false", value, path) else None
+
+    def _number(self, key: Key, value: Any, path: Path) -> float | None:
+        if type(value) not in (int, float):
+            self._fault(path, value, f"must be a number, not {_kind(value)}.")
+        elif not (key.minimum or 0) <= value <= sys.float_info.max:
+            self._fault(path, value, f"must be at least {key.minimum}, and finite.")
+        else:
+            return float(value)
+        return None
+
     def _integer(self, key: Key, value: Any, path: Path) -> int | None:
         if isinstance(value, bool) or not self._is(int, "an integer", value, path):
             if isinstance(value, bool):
@@ -303,9 +357,6 @@ class Builder:
             self._fault(path, value, f"must be at least {key.minimum}.")
             return None
         return number
-
-    def _boolean(self, _key: Key, value: Any, path: Path) -> bool | None:
-        return bool(value) if self._is(bool, "true or false", value, path) else None
 
     def _numbers(self, _key: Key, value: Any, path: Path) -> tuple[float, ...] | None:
         if not self._is(list, "an array of numbers", value, path):
@@ -352,8 +403,10 @@ class Builder:
         "excludes": _excludes,
         "expression": _expression,
         "expressions": _expressions,
-        "integer": _integer,
+        "strings": _strings,
         "boolean": _boolean,
+        "integer": _integer,
+        "number": _number,
         "numbers": _numbers,
         "table": _settings,
         "tables": _tables,

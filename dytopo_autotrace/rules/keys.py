@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dytopo_autotrace.rules.model import ROLES, Capture, Keeping
+from dytopo_autotrace.rules.model import EXPORT_FORMATS, ROLES, Capture, Export, Keeping
 
 Shape = Literal[
     "text",
@@ -18,8 +18,10 @@ Shape = Literal[
     "excludes",
     "expression",
     "expressions",
-    "integer",
+    "strings",
     "boolean",
+    "integer",
+    "number",
     "numbers",
     "table",
     "tables",
@@ -30,6 +32,9 @@ IDENTIFIER: Final = r"[a-z][a-z0-9_]*"
 LABEL: Final = r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*"
 METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 MODULE: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+HEADER: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+ADDRESS: Final = r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):[0-9]{1,5}"
+URL: Final = r"https?://[^\s/]+\S*"
 ATTRIBUTE: Final = r"[a-zA-Z_][a-zA-Z0-9_.\-]*"
 
 
@@ -45,7 +50,7 @@ class Key:
     allowed: tuple[str, ...] = ()
     """The only values, or for a role the ones that mean something to the analyzers."""
     pattern: str = ""
-    minimum: int | None = None
+    minimum: float | None = None
     keys: tuple[Key, ...] = ()
     """What the table, or each of the tables, has in it."""
 
@@ -90,6 +95,13 @@ AGENT: Final = (
         default=True,
     ),
     Key(
+        "prometheus",
+        "text",
+        "Where Prometheus can scrape the program while it runs: `:9464` for this machine only, "
+        "`host:port` for others too, port 0 for a free one.",
+        pattern=ADDRESS,
+    ),
+    Key(
         "capture",
         "table",
         "How much is kept of the values that rules name; nothing else is kept of a call.",
@@ -119,6 +131,52 @@ STORE: Final = (
         "Beyond this size the oldest runs are removed; 0 for no limit.",
         default=Keeping().keep_megabytes,
         minimum=0,
+    ),
+)
+
+_EXPORT = Export("")
+
+EXPORT: Final = (
+    Key(
+        "format",
+        "text",
+        "What is written, by the names of `dytopo-autotrace export`.",
+        required=True,
+        allowed=EXPORT_FORMATS,
+    ),
+    Key(
+        "path",
+        "text",
+        "The file to write, again and again; a directory, if it ends in `/`, gets one for each "
+        "run. Without it `otlp` goes to a collector.",
+    ),
+    Key(
+        "endpoint",
+        "text",
+        "The collector that `otlp` is sent to over HTTP; `/v1/traces` is added. Without it, "
+        "OTEL_EXPORTER_OTLP_ENDPOINT or http://localhost:4318.",
+        pattern=URL,
+    ),
+    Key(
+        "headers",
+        "strings",
+        "What is sent to the collector besides, a key of access for instance.",
+        default={},
+        pattern=HEADER,
+    ),
+    Key(
+        "every_seconds",
+        "number",
+        "How long records wait at most before they are written or sent; what takes long to write "
+        "is written less often.",
+        default=_EXPORT.every_seconds,
+        minimum=0.1,
+    ),
+    Key(
+        "content",
+        "boolean",
+        "Whether prompts, answers and whatever else was said go out too.",
+        default=_EXPORT.content,
     ),
 )
 
@@ -200,6 +258,7 @@ RULE: Final = (
 FILE: Final = (
     Key("agent", "table", "Settings for the whole program.", keys=AGENT),
     Key("store", "table", "Where runs are kept, and for how long.", keys=STORE),
+    Key("export", "tables", "What leaves the process while it runs.", keys=EXPORT),
     Key("rule", "tables", "The rules; the first one that matches a function wins.", keys=RULE),
 )
 
@@ -209,6 +268,7 @@ DECORATOR: Final = tuple(key for key in RULE if key.name not in {"name", "target
 TABLES: Final = {
     "[agent]": AGENT,
     "[agent.capture]": CAPTURE,
+    "[[export]]": EXPORT,
     "[[rule]]": RULE,
     "[[rule.metric]]": METRIC_KEYS,
 }

@@ -72,6 +72,8 @@ def _ruleset(document: Document) -> RuleSet:
         capture=Capture(**settings.get("capture", {})),
         store=Keeping(**settings.get("store", {})),
         children=settings.get("children", True),
+        exports=settings["exports"],
+        prometheus=settings.get("prometheus", ""),
         adopt=settings.get("adopt", ()),
         packs=tuple(packs),
         faults=(*sorted(builder.faults, key=lambda fault: fault.line or 0), *faults),

@@ -17,6 +17,13 @@ ROLES: Final = ("orchestrator", "manager", "router", "worker", "llm", "tool")
 """The roles that the analyzers know; a rule may use others of its own."""
 
 
+EXPORT_FORMATS: Final = (
+    *("otlp", "otlp-metrics", "jaeger", "zipkin", "perfetto", "prometheus", "openmetrics"),
+    *("classic", "csv", "parquet", "mermaid", "graphviz"),
+)
+"""The formats that `export/formats.py` knows; what reads rule files must not import that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Functions to watch: `module:qualname`, either with globs."""
@@ -97,6 +104,20 @@ class Keeping:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """What leaves the process while it runs: to a file that is written anew, or to a collector."""
+
+    format: str
+    path: str = ""
+    """A file, or a directory if it ends in `/`; `""` for a collector."""
+    endpoint: str = ""
+    """Where a collector listens; `""` for what the environment says."""
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    every_seconds: float = 5.0
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """All that was configured: the user's own rules in order, then those of the packs in order."""
 
@@ -108,6 +129,9 @@ class RuleSet:
     store: Keeping = field(default_factory=Keeping)
     children: bool = True
     """Whether Python processes that the program starts are watched too."""
+    exports: tuple[Export, ...] = ()
+    prometheus: str = ""
+    """Where to listen for a scrape, `""` for nowhere."""
     adopt: tuple[str, ...] = ()
     packs: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()

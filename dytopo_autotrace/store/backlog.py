@@ -73,6 +73,11 @@ class Backlog:
             self.drops[reason] += self.in_hand
             self.in_hand = 0
 
+    def lose(self, count: int, reason: str) -> None:
+        """Count spans that were given up elsewhere."""
+        with self._lock:
+            self.drops[reason] += count
+
     def shed(self, limit: int, reason: str) -> None:
         """Give up the oldest that wait, down to a limit."""
         with self._lock:

@@ -11,7 +11,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dytopo_autotrace import TraceContext, traced
 from dytopo_autotrace.collect.pipeline import INTERVAL_SECONDS, Pipeline, pause_after, pipeline
-from dytopo_autotrace.collect.span import END_NS, OUTCOME, SITE, VOID, Site, from_record
+from dytopo_autotrace.collect.span import (
+    END_NS,
+    OUTCOME,
+    SITE,
+    UNWATCHED,
+    VOID,
+    Site,
+    from_record,
+    trace_anchor,
+)
+from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.testing import capture
 
 SITE_OF_ALL = Site("operation")
@@ -401,3 +411,22 @@ def test_a_fault_in_the_last_thing_is_counted():
     pipe.ensure_running()
     assert pipe.stop(lambda: 1 / 0)
     assert sum(pipe.faults.values()) == 1
+
+
+@pytest.mark.parametrize("role", ["worker", "orchestrator"])
+def test_what_we_call_ourselves_is_not_recorded(role):
+    """Below the anchor of our own trace no call leaves anything: no span, no drop, no count."""
+
+    @traced(role=role)
+    def called():
+        return [span.operation for span in pipeline.open_spans()]
+
+    with capture() as captured:
+        token = current.set(trace_anchor(UNWATCHED))
+        assert called() == []
+        with TraceContext("by hand"):
+            called()
+        current.reset(token)
+        called()
+        assert [span.operation.rpartition(".")[2] for span in captured.spans] == ["called"]
+        assert (pipeline.started, pipeline.dropped) == (1, 0)

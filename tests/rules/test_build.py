@@ -354,3 +354,53 @@ def test_a_decorator_has_the_keys_of_a_rule():
     rule, faults = rule_from("@traced", {"role": "tol", "target": "a:f", "agent": "("}, Origin("m"))
     assert rule is None
     assert [fault.key for fault in faults] == ["role", "target", "agent"]
+
+
+EXPORT_FAULTS = [
+    ("path = 'x'\n", 1, "export.format", "is missing", ""),
+    ("format = 'jager'\npath = 'x'\n", 2, "export.format", "not one of", "'jaeger'"),
+    ("format = 'jaeger'\n", 1, "export.path", "is missing", "Only otlp"),
+    ("format = 'otlp'\nendpoint = 'localhost:4318'\n", 3, "export.endpoint", "cannot be there", ""),
+    ("format = 'otlp'\npath = 'x'\nendpoint = 'http://h'\n", 4, "export.endpoint", "a file", ""),
+    ("format = 'otlp'\nevery_seconds = 0\n", 3, "export.every_seconds", "at least 0.1", ""),
+    ("format = 'otlp'\nevery_seconds = inf\n", 3, "export.every_seconds", "finite", ""),
+    ("format = 'otlp'\nevery_seconds = '5'\n", 3, "export.every_seconds", "a string", ""),
+    ("format = 'otlp'\ncontent = 1\n", 3, "export.content", "true or false", ""),
+    ("format = 'otlp'\nheaders = ['x']\n", 3, "export.headers", "a table", ""),
+    ("format = 'otlp'\nheaders = { 'a b' = 'x' }\n", 3, "export.headers.a b", "a name", ""),
+    ("format = 'otlp'\nendpont = 'http://h'\n", 3, "export.endpont", "no such key", "'endpoint'"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "key", "says", "advises"), EXPORT_FAULTS)
+def test_a_fault_in_an_export_switches_off_itself_only(loaded, text, line, key, says, advises):
+    """The other exports and all rules count; the fault says where and what to do."""
+    good = "[[export]]\nformat = 'csv'\npath = 'spans.csv'\n[[rule]]\ntarget = 'a:f'\n"
+    ruleset = loaded(f"[[export]]\n{text}{good}")
+    (fault,) = ruleset.faults
+    assert (fault.line, fault.key, fault.rule) == (line, key, None)
+    assert says in fault.message
+    assert advises in fault.hint
+    assert [each.path for each in ruleset.exports] == ["spans.csv"]
+    assert len(ruleset.rules) == 1
+
+
+def test_a_header_is_never_shown(loaded):
+    """A header may be a key of access, so no fault quotes it."""
+    ruleset = loaded("[[export]]\nformat = 'otlp'\nheaders = { key = \"geheim\\n\" }\n")
+    assert ruleset.faults
+    assert "geheim" not in str(ruleset.faults[0])
+
+
+@pytest.mark.parametrize(
+    ("address", "right"),
+    [
+        *((each, True) for each in (":9464", "0.0.0.0:9464", "[::1]:0", "host.example:80")),
+        *((each, False) for each in ("9464", "http://x:1", "::1:9464", ":", "h:123456", "a b:1")),
+    ],
+)
+def test_the_address_of_a_scrape_has_a_port(loaded, address, right):
+    """Host and port, or a port alone; whatever else is a fault."""
+    ruleset = loaded(f"[agent]\nprometheus = '{address}'\n")
+    assert ruleset.prometheus == (address if right else "")
+    assert bool(ruleset.faults) != right
