@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 180
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not Path(PYTHON).with_name("phoenix").is_file(),
+        not Path(PYTHON or "none").with_name("phoenix").is_file(),
         reason="needs DYTOPO_PHOENIX_PYTHON: the python of an environment with arize-phoenix",
     ),
 ]
