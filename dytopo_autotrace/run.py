@@ -18,6 +18,8 @@ from dytopo_autotrace.collect.tracing import traces
 if TYPE_CHECKING:
     from dytopo_autotrace.collect.failures import FailureRecord
     from dytopo_autotrace.collect.records import Cost, RunRecords
+    from dytopo_autotrace.collect.span import Span
+    from dytopo_autotrace.export.run import ExportedSpan
     from dytopo_autotrace.rules.model import RuleSet
     from dytopo_autotrace.store.backlog import Backlog
     from dytopo_autotrace.store.intake import Intake
@@ -97,6 +99,8 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
+        if self._intake is not None:
+            self._intake.hurry()
         pipeline.stop()
         if self._intake is not None and self._intake.is_used:
             self._cost = self._measure_cost()
@@ -133,7 +137,7 @@ class Run:
         if ruleset is not None:
             said = ruleset.store
             keep = Retention(said.keep_days, said.keep_runs, said.keep_megabytes)
-        return Recorder(backlog, open_writer(self._store or ""), start, sources, keep)
+        return Recorder(backlog, open_writer(self._store or "", describe), start, sources, keep)
 
     def _state(self) -> RunState:
         from dytopo_autotrace.store.model import RunState  # noqa: PLC0415
@@ -158,7 +162,11 @@ class Run:
         intake.finish(end)
         intake.tick(pipeline.open_spans())
         if intake.losses():
-            self._say(f"not all of this run is kept in {self._store}: {intake.trouble}")
+            from dytopo_autotrace.store.location import shown  # noqa: PLC0415
+
+            self._say(
+                f"not all of this run is kept in {shown(self._store or '')}: {intake.trouble}"
+            )
 
     def _measure_cost(self) -> Cost:
         from dytopo_autotrace.collect.records import Cost  # noqa: PLC0415
@@ -237,6 +245,13 @@ def watch(
         for fault in installation.ruleset.faults:
             say(str(fault))
     return Run(installation, argv, report=report, out=out, store=store, quiet=quiet)
+
+
+def describe(span: Span, service: str) -> ExportedSpan:
+    """A span in the words of OpenTelemetry's conventions, for a store that other tools read too."""
+    from dytopo_autotrace.export.run import alone  # noqa: PLC0415 - most stores do without
+
+    return alone(span, service)
 
 
 def failure_records() -> list[FailureRecord]:

@@ -11,8 +11,9 @@ import click
 
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.export import replace_file
+from dytopo_autotrace.export.run import alone
 from dytopo_autotrace.importing import read
-from dytopo_autotrace.store.location import locate, open_writer
+from dytopo_autotrace.store.location import locate, open_writer, shown
 from dytopo_autotrace.store.model import Batch, RunEnd, RunStart, RunState, StoreBusy, StoreLost
 from dytopo_autotrace.store.process import this_process
 
@@ -86,14 +87,14 @@ def keep(records: RunRecords, store: str | None) -> str:
     )
     ended = records.started_unix_ns + round(records.wall_seconds * 1e9)
     state = RunState(remarks=records.remarks)
-    writer = open_writer(location)
+    writer = open_writer(location, alone)
     try:
         writer.begin(start)
         writer.write(Batch(finished=records.spans, unix_ns=ended, state=state))
         writer.end(RunEnd(ended, records.wall_seconds, records.exit_status))
     except (StoreBusy, StoreLost) as problem:
         raise click.ClickException(
-            f"{location}: not kept: {problem.detail or problem.reason}"
+            f"{shown(location)}: not kept: {problem.detail or problem.reason}"
         ) from problem
     finally:
         writer.close()
