@@ -10,7 +10,6 @@ import re
 import sys
 import tempfile
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
@@ -30,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         if packed := self.headers.get("Content-Encoding"):
             data = _decompress(data, packed)
         asked = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        token = self.headers.get("Authorization", "").partition(" ")[2]
         user, _, password = base64.b64decode(token).decode().partition(":")
         if USERS.get(user or "default") != password:
             self.reply(403, b"Code: 516. DB::Exception: Authentication failed", "516")
@@ -46,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.reply(200, answer)
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815 - the name that its base looks for
 
     def body(self):
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -98,6 +97,7 @@ if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_port, flush=True)
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
     sys.stdin.read()
     os._exit(0)

@@ -176,7 +176,14 @@ class _Guard:
     def _brief(self, error: Exception) -> str:
         address = self._address
         where = address.path or f"{address.host}:{address.port}"
-        text = " ".join(str(error).split())
+        text = " ".join((_cause(error) or str(error)).split())
         if address.password:
             text = text.replace(address.password, "***")
         return f"{where}: {text if len(text) <= 300 else text[:300] + '...'}"
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, if it is behind all the rest."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return (error.strerror or str(error)) if isinstance(error, OSError) else ""

@@ -69,12 +69,21 @@ class Courier:
 
     def close(self) -> None:
         pipes, self._pipes = self._pipes, None
-        if pipes is not None:
-            pipes.close()
+        if pipes is None:
+            return
+        if self._address.path:
+            # Whoever asks next for the engine's folder must find it free.
+            pipes.wait_for_the_end(self._waits(self._monotonic(), HURRY_SECONDS))
+        pipes.close()
 
     def abandon(self) -> None:
         # The copies of the child; the parent's stay open. While they are, the process would not end.
-        self.close()
+        self._drop()
+
+    def _drop(self) -> None:
+        pipes, self._pipes = self._pipes, None
+        if pipes is not None:
+            pipes.close()
 
     def _ask(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         if self._pipes is None:
@@ -114,7 +123,7 @@ class Courier:
 
     def _give_up(self, reason: str, what: str) -> NoReturn:
         # It ends by itself when its pipes are closed, at the latest when the server's time is up.
-        self.close()
+        self._drop()
         where = self._address.path or f"{self._address.host}:{self._address.port}"
         if self._hurry_until and self._monotonic() > self._hurry_until:
             raise StoreLost(reason, f"{where}: {what}")
@@ -161,10 +170,22 @@ class _Pipes:
             if not part or part.endswith(b"\n"):
                 return b"".join(parts)
 
+    def wait_for_the_end(self, check: Callable[[], None]) -> None:
+        if not self.are_ours():
+            return
+        os.close(self._write_to)
+        self._write_to = -1
+        self._are[0] = None
+        try:
+            self.receive(check)
+        except (_TooLate, OSError):
+            pass
+
     def close(self) -> None:
         if self.are_ours():
-            os.close(self._write_to)
-            os.close(self._read_from)
+            for each in (self._write_to, self._read_from):
+                if each >= 0:
+                    os.close(each)
 
 
 def _wait(descriptor: int, event: int) -> None:

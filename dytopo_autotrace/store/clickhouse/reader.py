@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ from dytopo_autotrace.store.model import (
 )
 from dytopo_autotrace.store.plain import from_text, with_fields
 
+WAIT_SECONDS: Final = 5.0
+
 _PROCESSES: Final = """
 SELECT Run AS number, Run AS id, toUnixTimestamp64Nano(Started) AS started, Service AS service,
        Script AS script, Argv AS argv, Directory AS directory, Task AS task,
@@ -49,7 +52,7 @@ SELECT Run AS number, Run AS id, toUnixTimestamp64Nano(Started) AS started, Serv
 
 # The name of the service comes first in the order of that table, and days are its partitions.
 _OF_RUN: Final = f"""
-       ServiceName = {{service:String}} AND ResourceAttributes['{RUN}'] = {{run:String}}
+       ServiceName IN {{services:Array(String)}} AND ResourceAttributes['{RUN}'] = {{run:String}}
    AND Timestamp >= fromUnixTimestamp64Nano({{since:Int64}})
 """
 
@@ -104,7 +107,7 @@ class ClickHouseReader:
         address = parse(location)
         self._connection = ClientConnection(address)
         with self._guard():
-            found = self._connection.query(
+            found = self._first(
                 "SELECT name, comment FROM system.tables WHERE database = {database:String}",
                 {"database": address.database},
             )
@@ -148,7 +151,7 @@ class ClickHouseReader:
                 sites.setdefault(row["process"], {})[row["number"]] = site(row["site"])
             of_run = {
                 "run": run_id,
-                "service": processes[0]["service"],
+                "services": sorted({row["service"] for row in processes}),
                 "since": min(row["started"] for row in processes),
             }
             # The open ones first: one that ends in between is then there twice, and not missing.
@@ -200,6 +203,17 @@ class ClickHouseReader:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _first(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Ask, and again while the process that wrote last may be letting go of the engine's folder."""
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return self._query(sql, values)
+            except StoreBusy as busy:
+                if busy.reason != "store_locked" or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def _query(self, sql: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         return self._connection.query(sql, values)
