@@ -6,18 +6,18 @@ over the signals of the process that it is in, starts threads, and hangs in a fo
 
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dytopo_autotrace.store.clickhouse.address import Address
 from dytopo_autotrace.store.clickhouse.connection import EXTRA, Rejected, refusal
+from dytopo_autotrace.store.clickhouse.lines import FORMAT
 from dytopo_autotrace.store.model import StoreBusy, StoreLost
-from dytopo_autotrace.store.rows import Row
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
-    from clickhouse_connect.driver.insert import InsertContext
 
 CONNECT_SECONDS: Final = 3
 ANSWER_SECONDS: Final = 4
@@ -44,7 +44,6 @@ class ClientConnection:
         self._creates = creates
         self._answer_seconds = answer_seconds
         self._client: Client | None = None
-        self._contexts: dict[str, InsertContext] = {}
 
     def query(self, sql: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with _Guard(self._address):
@@ -54,19 +53,15 @@ class ClientConnection:
         with _Guard(self._address):
             self._connected().command(sql, dict(values or {}))
 
-    def insert(
-        self, table: str, columns: Sequence[str], rows: Sequence[Row], shared: Row = ()
-    ) -> None:
+    def insert(self, table: str, columns: Sequence[str], rows: bytes) -> None:
         with _Guard(self._address):
             client = self._connected()
-            context = self._contexts.get(table)
-            if context is None:
-                # Asks for the types of the columns, once: the table may be the Collector's, of any age.
-                settings = {} if self._address.path else dict(ASYNC_INSERT)
-                context = client.create_insert_context(table, columns, settings=settings)
-                self._contexts[table] = context
-            context.data = [(*row, *shared) for row in rows]
-            client.insert(context=context)
+            if self._address.path:
+                client.raw_insert(table, columns, rows, fmt=FORMAT)
+                return
+            packed = gzip.compress(rows, compresslevel=1)
+            settings = dict(ASYNC_INSERT)
+            client.raw_insert(table, columns, packed, settings, FORMAT, compression="gzip")
 
     def rest(self) -> None:
         if self._client is not None and not self._address.path:
@@ -74,7 +69,6 @@ class ClientConnection:
 
     def close(self) -> None:
         client, self._client = self._client, None
-        self._contexts.clear()
         if client is not None:
             try:
                 client.close()

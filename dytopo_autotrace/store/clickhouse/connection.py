@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from dytopo_autotrace.store.model import StoreBusy, StoreLost
-from dytopo_autotrace.store.rows import Row
 
 EXTRA: Final = "pip install 'dytopo-autotrace[{}]'"
 
@@ -26,14 +25,8 @@ class Connection(Protocol):
     def command(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
         """Do something that has no answer."""
 
-    def insert(
-        self, table: str, columns: Sequence[str], rows: Sequence[Row], shared: Row = ()
-    ) -> None:
-        """Write rows, all of them or none; they are there when this returns.
-
-        Args:
-            shared: what the last columns have in all rows.
-        """
+    def insert(self, table: str, columns: Sequence[str], rows: bytes) -> None:
+        """Write rows (see `lines`), all of them or none; they are there when this returns."""
 
     def rest(self) -> None:
         """Hold nothing open until the next call."""

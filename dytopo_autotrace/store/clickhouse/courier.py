@@ -18,7 +18,6 @@ from typing import Any, Final, NoReturn
 from dytopo_autotrace.store.clickhouse.address import Address
 from dytopo_autotrace.store.clickhouse.connection import Rejected
 from dytopo_autotrace.store.model import StoreBusy, StoreLost
-from dytopo_autotrace.store.rows import Row
 
 START_SECONDS: Final = 20.0
 """How long the process may take to import its libraries and to open an engine on this machine."""
@@ -47,18 +46,9 @@ class Courier:
     def command(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
         self._ask({"do": "command", "sql": sql, "values": dict(values or {})})
 
-    def insert(
-        self, table: str, columns: Sequence[str], rows: Sequence[Row], shared: Row = ()
-    ) -> None:
-        self._ask(
-            {
-                "do": "insert",
-                "table": table,
-                "columns": list(columns),
-                "rows": rows,
-                "shared": shared,
-            }
-        )
+    def insert(self, table: str, columns: Sequence[str], rows: bytes) -> None:
+        asked = {"do": "insert", "table": table, "columns": list(columns), "bytes": len(rows)}
+        self._ask(asked, rows)
 
     def rest(self) -> None:
         """Nothing is open here but the pipes."""
@@ -85,15 +75,17 @@ class Courier:
         if pipes is not None:
             pipes.close()
 
-    def _ask(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    def _ask(self, asked: dict[str, Any], more: bytes = b"") -> list[dict[str, Any]]:
         if self._pipes is None:
             self._pipes = _start()
             self._is_starting = True
             self._exchange({"do": "start", "address": self._address}, START_SECONDS)
             self._is_starting = False
-        return self._exchange(asked, ANSWER_SECONDS)
+        return self._exchange(asked, ANSWER_SECONDS, more)
 
-    def _exchange(self, asked: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+    def _exchange(
+        self, asked: dict[str, Any], seconds: float, more: bytes = b""
+    ) -> list[dict[str, Any]]:
         pipes = self._pipes
         if pipes is None or not pipes.are_ours():
             self._pipes = None
@@ -101,6 +93,7 @@ class Courier:
         began = self._monotonic()
         try:
             pipes.send(json.dumps(asked).encode("ascii") + b"\n", self._waits(began, seconds))
+            pipes.send(more, self._waits(began, seconds))
             line = pipes.receive(self._waits(began, seconds))
         except _TooLate:
             self._give_up("store_unreachable", "there was no answer in time")

@@ -1,7 +1,7 @@
 """The process that carries what the watched program writes: it has the libraries and the connection.
 
-Started as `python -P -m dytopo_autotrace.store.clickhouse.courier_process`. A line of JSON comes in, one
-goes out; it ends when nobody is left to write to it. It is nobody's child, so that a program that waits for
+Started as `python -P -m dytopo_autotrace.store.clickhouse.courier_process`. A line of JSON comes in, with
+rows after it where some are to be written, and one goes out; it ends when nobody is left to write to it. It is nobody's child, so that a program that waits for
 any of its children does not get this one, and it has a session of its own, so that Ctrl-C is not for it.
 """
 
@@ -27,10 +27,15 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     connection: Connection | None = None
-    for line in sys.stdin:
-        if not line.endswith("\n"):
+    asking = sys.stdin.buffer
+    for line in asking:
+        if not line.endswith(b"\n"):
             break  # Whoever wrote it was killed on the way.
-        answer, connection = _answer(json.loads(line), connection)
+        asked = json.loads(line)
+        more = asking.read(asked.get("bytes", 0))
+        if len(more) < asked.get("bytes", 0):
+            break
+        answer, connection = _answer(asked, more, connection)
         try:
             out.write(json.dumps(answer) + "\n")
             out.flush()
@@ -44,7 +49,7 @@ def main() -> None:
 
 
 def _answer(
-    asked: dict[str, Any], connection: Connection | None
+    asked: dict[str, Any], more: bytes, connection: Connection | None
 ) -> tuple[dict[str, Any], Connection | None]:
     try:
         if connection is None:
@@ -62,7 +67,7 @@ def _answer(
                 if address.path:
                     connection.query("SELECT 1")
                 return {"rows": []}, connection
-        return {"rows": _done(asked, connection)}, connection
+        return {"rows": _done(asked, more, connection)}, connection
     except ImportError as error:
         from dytopo_autotrace.store.clickhouse.connection import EXTRA  # noqa: PLC0415
 
@@ -79,14 +84,14 @@ def _answer(
         return {"rejected": f"{type(fault).__name__}: {fault}"}, connection
 
 
-def _done(asked: dict[str, Any], connection: Connection) -> list[dict[str, Any]]:
+def _done(asked: dict[str, Any], more: bytes, connection: Connection) -> list[dict[str, Any]]:
     what = asked["do"]
     if what == "query":
         return connection.query(asked["sql"], asked["values"])
     if what == "command":
         connection.command(asked["sql"], asked["values"])
     elif what == "insert":
-        connection.insert(asked["table"], asked["columns"], asked["rows"], asked["shared"])
+        connection.insert(asked["table"], asked["columns"], more)
     elif what == "rest":
         connection.rest()
     return []

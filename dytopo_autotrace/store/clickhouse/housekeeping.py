@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dytopo_autotrace.store.clickhouse.connection import Connection
+from dytopo_autotrace.store.clickhouse.lines import lines
 from dytopo_autotrace.store.clickhouse.spans import RUN
 from dytopo_autotrace.store.clickhouse.tables import (
     COLUMNS,
@@ -72,7 +73,7 @@ def prune(
 
 def delete(connection: Connection, run: str) -> Iterator[str]:
     """Remove one run, step by step; after the first step it does not show any more."""
-    connection.insert(DELETED, COLUMNS[DELETED], [(run,)])
+    connection.insert(DELETED, COLUMNS[DELETED], lines([(run,)]))
     yield run
     yield from _remove(connection, run)
 

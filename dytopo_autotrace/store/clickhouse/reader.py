@@ -41,7 +41,8 @@ SELECT Run AS number, Run AS id, toUnixTimestamp64Nano(Started) AS started, Serv
        Script AS script, Argv AS argv, Directory AS directory, Task AS task,
        Process AS process, Host AS host, Pid AS pid, Birth AS birth, Python AS python,
        Version AS version, toUnixTimestamp64Nano(Heard) AS heard,
-       toUnixTimestamp64Nano(Joined) AS joined, Spans AS spans, Errors AS errors,
+       toUnixTimestamp64Nano(Joined) AS joined,
+       toUnixTimestamp64Nano(Earliest) AS earliest, Spans AS spans, Errors AS errors,
        toUnixTimestamp64Nano(Finished) AS finished, WallSeconds AS wall_seconds,
        ExitStatus AS exit_status, Ended AS ended, Message AS message, Rules AS rules,
        Tokens AS tokens, Drops AS drops, Cost AS cost, Faults AS faults, Remarks AS remarks
@@ -133,7 +134,7 @@ class ClickHouseReader:
                     _RUNNING,
                     {
                         "processes": [row["process"] for row in still],
-                        "since": min(row["started"] for row in still),
+                        "since": min(row["earliest"] for row in still),
                     },
                 )
                 running = {row["process"]: row["running"] for row in found}
@@ -152,7 +153,7 @@ class ClickHouseReader:
             of_run = {
                 "run": run_id,
                 "services": sorted({row["service"] for row in processes}),
-                "since": min(row["started"] for row in processes),
+                "since": min(row["earliest"] for row in processes),
             }
             # The open ones first: one that ends in between is then there twice, and not missing.
             opened = self._query(_OPEN, of_run)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from dytopo_autotrace.collect.span import Site, Span
+from dytopo_autotrace.store.clickhouse.lines import moment
 from dytopo_autotrace.store.plain import clean, from_text, text_of, to_text
 from dytopo_autotrace.store.rows import STATUSES, Row, signed, site_of, span_of, unsigned
 
@@ -83,7 +84,7 @@ def finished_rows(
         failed = outside.failed if outside else span.status == "error"
         links = [f"{link & _ID:016x}" for link in span.links]
         yield (
-            start,
+            moment(start),
             f"{span.trace & _TRACE:032x}",
             f"{unsigned(number):016x}",
             "" if parent is None else f"{unsigned(parent):016x}",
@@ -94,7 +95,7 @@ def finished_rows(
             # What succeeded is left unset: OK is for a person's final word, say the conventions.
             "Error" if failed else "Unset",
             clean(outside.message) if outside else "",
-            [event.unix_ns for event in events],
+            [moment(event.unix_ns) for event in events],
             [event.name for event in events],
             [_texts(event.attributes) for event in events],
             # A link is to a span of this run, whose trace is not known here.
@@ -111,7 +112,7 @@ def open_rows(rows: Iterable[Row], spans: Mapping[int, Span], run: str, process:
             f"{unsigned(row[1]):016x}",
             "" if row[2] is None else f"{unsigned(row[2]):016x}",
             f"{spans[row[1]].trace & _TRACE:032x}",
-            row[5],
+            moment(row[5]),
             row[4],
             to_text(text_of(row[8])),
             row[9] or "",

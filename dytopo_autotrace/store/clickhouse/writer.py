@@ -18,6 +18,7 @@ from dytopo_autotrace.store.clickhouse import housekeeping, spans
 from dytopo_autotrace.store.clickhouse.address import parse
 from dytopo_autotrace.store.clickhouse.connection import Connection, Rejected
 from dytopo_autotrace.store.clickhouse.courier import Courier
+from dytopo_autotrace.store.clickhouse.lines import lines, moment, number
 from dytopo_autotrace.store.clickhouse.tables import (
     COLUMNS,
     COMMENT,
@@ -76,7 +77,7 @@ class ClickHouseWriter:
         self._process = ""
         self._joined = 0
         self._is_ready = False
-        self._heard = self._spans = self._errors = self._unreadable = 0
+        self._earliest = self._heard = self._spans = self._errors = self._unreadable = 0
         self._state: tuple[str | None, ...] = (None,) * 6
         self._shared: Row = ()
         self._service = ""
@@ -92,7 +93,7 @@ class ClickHouseWriter:
         if self._start is None:
             self._process = os.urandom(16).hex()
             self._joined = time.time_ns()
-            self._heard = start.started_unix_ns
+            self._earliest = self._heard = start.started_unix_ns
             self._service = clean(start.service)
             resource = _resource(start, self._process)
             version = clean(start.process.version)
@@ -112,7 +113,7 @@ class ClickHouseWriter:
     def end(self, end: RunEnd) -> None:
         start = self._begun()
         self._heard = max(self._heard, end.unix_ns)
-        ended = (end.unix_ns, end.wall_seconds, end.exit_status, end.ended, end.message)
+        ended = (moment(end.unix_ns), end.wall_seconds, end.exit_status, end.ended, end.message)
         self._insert(PROCESS, [self._process_row(start, self._spans, self._errors, ended)])
 
     def close(self) -> None:
@@ -190,6 +191,8 @@ class ClickHouseWriter:
         opened = rows.rows(running, still_open=True)
         finished = rows.rows(batch.finished)
         rows.new_traces.clear()
+        for row in (*opened, *finished):
+            self._earliest = min(self._earliest, row[5])
         if rows.new_sites:
             self._insert(SITE, [spans.site_row(run, (process, *row[1:])) for row in rows.new_sites])
             rows.new_sites.clear()
@@ -226,7 +229,7 @@ class ClickHouseWriter:
 
     def _insert(self, table: str, rows: list[Row], shared: Row = ()) -> None:
         try:
-            self._connection.insert(table, COLUMNS[table], rows, shared)
+            self._connection.insert(table, COLUMNS[table], lines(rows, shared))
         except StoreBusy as busy:
             if busy.reason == "store_removed":
                 self._is_ready = False
@@ -241,12 +244,13 @@ class ClickHouseWriter:
         if isinstance(ended[3], str):
             ended = (*ended[:3], clean(ended[3]), clean(ended[4]))
         return (
-            *(start.run_id, self._process, time.time_ns(), start.started_unix_ns),
+            *(start.run_id, self._process, time.time_ns(), moment(start.started_unix_ns)),
             *(self._service, clean(start.script)),
             to_text([clean(word) for word in start.argv]),
             *(clean(start.directory), clean(start.task)),
             *(clean(process.host), process.pid, process.birth),
-            *(process.python, process.version, self._joined, self._heard, count, errors),
+            *(process.python, process.version, moment(self._joined), moment(self._earliest)),
+            *(moment(self._heard), count, errors),
             *ended,
             *self._state,
         )
@@ -294,7 +298,8 @@ def _metric_rows(run: str, process: str, revision: int, batch: Batch) -> Iterato
         for series in family.series:
             yield (
                 *(run, process, clean(family.name), to_text(series.labels), revision),
-                *(family.kind, clean(family.help), bounds, series.count, series.sum),
-                *(series.min, series.max, series.last, series.timestamp),
+                *(family.kind, clean(family.help), bounds, series.count),
+                *(number(each) for each in (series.sum, series.min, series.max, series.last)),
+                number(series.timestamp),
                 json.dumps(series.bucket_counts) if series.bucket_counts else "",
             )
