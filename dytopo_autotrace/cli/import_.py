@@ -40,7 +40,10 @@ def command(file: str, store: str | None, output: str | None) -> None:
     for line in described(records):
         click.echo(line, err=True)
     if output is None:
-        run_id = keep(records, store)
+        try:
+            run_id = keep(records, store)
+        except AutotraceError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"kept as {run_id[:8]}: dytopo-autotrace report {run_id[:8]}", err=True)
     else:
         from dytopo_autotrace.collect.records import records_to_json

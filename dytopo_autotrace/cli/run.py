@@ -34,8 +34,8 @@ options:
   --strict         do not start if a rule is wrong or names nothing
   --report KIND    none, terminal (default) or json; on stderr
   --out DIR        write trace, metrics and failures there
-  --store PATH     where the run is kept; default .dytopo/traces.db, none to keep
-                   nothing
+  --store PATH     where the run is kept: a file, or clickhouse://user@host/database;
+                   default .dytopo/traces.db, none to keep nothing
   --quiet, -q      nothing of ours on stderr
   --version        show the version
   --help, -h       show this

@@ -163,6 +163,7 @@ def test_dashboards_for_the_collectors_tables_see_our_spans(path, ask, start, sp
     assert kept == {"dytopo.store.captured"}
 
 
+@pytest.mark.slow
 def test_tables_that_the_collector_made_are_written_to(path, ask, start, span):
     """An older Collector's table, with its own order, time to live and type of a duration, will do."""
     older = tables.TABLES[tables.TRACES].replace("Duration UInt64", "Duration Int64")
@@ -179,6 +180,7 @@ def test_tables_that_the_collector_made_are_written_to(path, ask, start, span):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_deleted_is_not_written_to(path, read, start, span):
     """Who deletes a run that runs has it deleted, hidden at once, and its writer stops within seconds."""
     now = [100.0]
@@ -194,6 +196,7 @@ def test_a_run_that_was_deleted_is_not_written_to(path, read, start, span):
     writer.close()
 
 
+@pytest.mark.slow
 def test_tables_that_were_dropped_are_begun_again(path, ask, read, start, span):
     """Who drops the tables of a running program gets new ones, and the loss is counted."""
     writer = open_writer(path)
@@ -211,6 +214,7 @@ def test_tables_that_were_dropped_are_begun_again(path, ask, read, start, span):
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_later_layout_is_left_alone(path, ask, start, span):
     """What a later version made is neither written nor misread, and both say what to do."""
     open_writer(path).begin(start())
@@ -221,6 +225,7 @@ def test_a_later_layout_is_left_alone(path, ask, start, span):
         open_reader(path)
 
 
+@pytest.mark.slow
 def test_who_is_refused_hears_so_without_the_password(clickhouse_server, start):
     """A wrong password ends it for the writer, and the reader says what the server said."""
     url = f"clickhouse://ada:wrong-one@127.0.0.1:{clickhouse_server}/x"
@@ -244,6 +249,7 @@ def test_where_nothing_was_kept_there_is_nothing(path, ask):
     assert ask.query("SHOW TABLES") == []
 
 
+@pytest.mark.slow
 def test_a_forked_child_leaves_the_connection_to_its_parent(record, read, span):
     """A child that ends closes nothing of its parent's, which goes on writing."""
     kept = record()
@@ -259,6 +265,7 @@ def test_a_forked_child_leaves_the_connection_to_its_parent(record, read, span):
     assert (kept.losses(), read().runs()[0].spans) == ({}, 2)
 
 
+@pytest.mark.slow
 def test_a_file_that_took_the_place_of_a_pipe_is_not_written_to(path, start, span, tmp_path):
     """A program that closes all descriptors and opens its own file keeps that file as it wrote it."""
     writer = open_writer(path)
@@ -341,6 +348,7 @@ def test_a_server_that_fails_costs_the_program_two_seconds(program, tmp_path, ho
     assert took < 10  # two seconds of patience, on a machine with other things to do
 
 
+@pytest.mark.slow
 def test_the_embedded_engine_serves_one_process_at_a_time(tmp_path, start, span):
     """A second writer waits and a reader says so; when the first has closed, all is there."""
     needs_engine()

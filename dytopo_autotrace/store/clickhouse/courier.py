@@ -28,6 +28,10 @@ HURRY_SECONDS: Final = 2.0
 
 _MODULE: Final = "dytopo_autotrace.store.clickhouse.courier_process"
 _SLICE_SECONDS: Final = 0.1
+_SHELL: Final = "/bin/sh"
+_DETACHED: Final = 'exec 3<&0; "$0" "$@" <&3 3<&- &'
+"""The shell ends at once and leaves the process to the system: a program that waits for any of its children
+does not get this one. What runs in the background has no stdin unless it is said."""
 
 
 class Courier:
@@ -209,14 +213,14 @@ def _start() -> _Pipes:
     read_from, theirs_out = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
-            [sys.executable, "-P", "-m", _MODULE],
+            [_SHELL, "-c", _DETACHED, sys.executable, "-P", "-m", _MODULE],
             stdin=theirs_in,
             stdout=theirs_out,
             stderr=subprocess.DEVNULL,
             env=environment,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C is not for it.
         )
-        process.wait()  # It goes on as its own child's: a moment.
+        process.wait()
     except OSError as error:
         os.close(write_to)
         os.close(read_from)

@@ -1,8 +1,7 @@
 """The process that carries what the watched program writes: it has the libraries and the connection.
 
 Started as `python -P -m dytopo_autotrace.store.clickhouse.courier_process`. A line of JSON comes in, with
-rows after it where some are to be written, and one goes out; it ends when nobody is left to write to it. It is nobody's child, so that a program that waits for
-any of its children does not get this one, and it has a session of its own, so that Ctrl-C is not for it.
+rows after it where some are to be written, and one goes out; it ends when nobody is left to write to it.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    if hasattr(os, "fork") and os.fork():
-        os._exit(0)
     # Libraries may print: what is read is this alone.
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
@@ -53,7 +50,7 @@ def _answer(
 ) -> tuple[dict[str, Any], Connection | None]:
     try:
         if connection is None:
-            from dytopo_autotrace.store.clickhouse.client import (  # noqa: PLC0415 - after the fork
+            from dytopo_autotrace.store.clickhouse.client import (  # noqa: PLC0415 - it is told what is missing
                 ANSWER_SECONDS,
                 ClientConnection,
             )

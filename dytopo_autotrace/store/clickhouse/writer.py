@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from dytopo_autotrace.store.clickhouse import housekeeping, spans
@@ -46,6 +47,9 @@ from dytopo_autotrace.store.rows import Row, RowMaker, signed, state_columns
 
 PACE_SECONDS: Final = 1.0
 """A server of many programs is written to once a second, unless a full batch waits."""
+
+MAX_ROWS: Final = 10_000
+"""Rows of one insert: some megabytes, a tenth of a second of the server's time."""
 
 LOOK_SECONDS: Final = 10.0
 """How often it is asked whether the run was deleted."""
@@ -202,7 +206,8 @@ class ClickHouseWriter:
         if finished:
             by_id = {signed(span.id): span for span in batch.finished}
             made = spans.finished_rows(finished, by_id, self._service, self._describe)
-            self._insert(TRACES, list(made), self._shared)
+            while rows_of_one := list(islice(made, MAX_ROWS)):
+                self._insert(TRACES, rows_of_one, self._shared)
         self._write_rest(start, batch)
         if batch.state is not None:
             self._state = state_columns(batch.state)
