@@ -6,6 +6,7 @@ embedded engine would take. What is left here are two pipes, and a limit to how 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -132,7 +133,7 @@ class _TooLate(Exception):  # noqa: N818 - an answer
 
 
 class _Pipes:
-    """The two ends that are ours, not blocking; what is read and not asked for does not exist."""
+    """The two ends that are ours; neither blocks."""
 
     def __init__(self, write_to: int, read_from: int) -> None:
         self._write_to = write_to
@@ -143,7 +144,8 @@ class _Pipes:
 
     def are_ours(self) -> bool:
         """Whether the numbers still mean our pipes, and no file of the program's."""
-        return [_identity(each) for each in (self._write_to, self._read_from)] == self._are
+        now = [_identity(each) for each in (self._write_to, self._read_from) if each >= 0]
+        return now == self._are
 
     def send(self, data: bytes, check: Callable[[], None]) -> None:
         rest = memoryview(data)
@@ -152,7 +154,7 @@ class _Pipes:
                 rest = rest[os.write(self._write_to, rest) :]
             except BlockingIOError:
                 check()
-                _wait(self._write_to, select.POLLOUT)
+                self._wait(self._write_to, select.POLLOUT)
 
     def receive(self, check: Callable[[], None]) -> bytes:
         parts = []
@@ -161,18 +163,25 @@ class _Pipes:
                 part = os.read(self._read_from, 1 << 16)
             except BlockingIOError:
                 check()
-                _wait(self._read_from, select.POLLIN)
+                self._wait(self._read_from, select.POLLIN)
                 continue
             parts.append(part)
             if not part or part.endswith(b"\n"):
                 return b"".join(parts)
+
+    def _wait(self, descriptor: int, event: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, event)
+        poll.poll(_SLICE_SECONDS * 1000)
+        if not self.are_ours():
+            raise OSError(errno.EBADF, "the program closed our pipes")
 
     def wait_for_the_end(self, check: Callable[[], None]) -> None:
         if not self.are_ours():
             return
         os.close(self._write_to)
         self._write_to = -1
-        self._are[0] = None
+        del self._are[0]
         try:
             self.receive(check)
         except (_TooLate, OSError):
@@ -183,12 +192,6 @@ class _Pipes:
             for each in (self._write_to, self._read_from):
                 if each >= 0:
                     os.close(each)
-
-
-def _wait(descriptor: int, event: int) -> None:
-    poll = select.poll()
-    poll.register(descriptor, event)
-    poll.poll(_SLICE_SECONDS * 1000)
 
 
 def _identity(descriptor: int) -> tuple[int, int] | None:
