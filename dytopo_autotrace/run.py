@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dytopo_autotrace.collect.failures import FailureRecord
     from dytopo_autotrace.collect.records import Cost, RunRecords
     from dytopo_autotrace.collect.span import Span
+    from dytopo_autotrace.export.run import ExportedSpan
     from dytopo_autotrace.live.outlets import Outlets
     from dytopo_autotrace.rules.model import RuleSet
     from dytopo_autotrace.store.backlog import Backlog
@@ -256,7 +257,7 @@ class Run:
         if ruleset is not None:
             said = ruleset.store
             keep = Retention(said.keep_days, said.keep_runs, said.keep_megabytes)
-        return Recorder(backlog, open_writer(self._store or ""), start, sources, keep)
+        return Recorder(backlog, open_writer(self._store or "", describe), start, sources, keep)
 
     def _state(self) -> RunState:
         from dytopo_autotrace.store.model import RunState  # noqa: PLC0415
@@ -283,10 +284,13 @@ class Run:
         if intake is None:
             pipeline.stop()
             return
+        intake.hurry()
         if not pipeline.stop(lambda: self._close_store(intake), lambda: intake.progress):
             intake.give_up()
+        from dytopo_autotrace.store.location import shown  # noqa: PLC0415 - the store is there by now
+
         for reason, count in self._not_kept().items():
-            self._say(f"{self._store}: {count} {reason} ({intake.trouble})")
+            self._say(f"{shown(self._store or '')}: {count} {reason} ({intake.trouble})")
 
     def _not_kept(self) -> dict[str, int]:
         losses = self._intake.losses() if self._intake is not None else {}
@@ -318,7 +322,8 @@ class Run:
         """Whether a child has entered this run into the store, and this process has not."""
         if self._joined_ns or self._children is None or not self._children.may_have_written:
             return False
-        return os.path.exists(self._store or "") and has_run(self._store or "", self.id)
+        store = self._store or ""
+        return ("://" in store or os.path.exists(store)) and has_run(store, self.id)
 
     def _measure_cost(self) -> Cost:
         from dytopo_autotrace.collect.records import Cost  # noqa: PLC0415
@@ -430,6 +435,13 @@ def _spans_of(wanted: Collection[int] = ()) -> list[Span]:
     """The finished spans of these traces, or of all, and all that run."""
     found = traces.all().values() if not wanted else map(traces.get, wanted)
     return [*(span for spans in found for span in spans), *pipeline.open_spans()]
+
+
+def describe(span: Span, service: str) -> ExportedSpan:
+    """A span in the words of OpenTelemetry's conventions, for a store that other tools read too."""
+    from dytopo_autotrace.export.run import alone  # noqa: PLC0415 - most stores do without
+
+    return alone(span, service)
 
 
 def failure_records() -> list[FailureRecord]:

@@ -11,8 +11,9 @@ import click
 
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.export import replace_file
+from dytopo_autotrace.export.run import alone
 from dytopo_autotrace.importing import read
-from dytopo_autotrace.store.location import locate, open_writer
+from dytopo_autotrace.store.location import locate, open_writer, shown
 from dytopo_autotrace.store.model import Batch, RunEnd, RunStart, RunState, StoreBusy, StoreLost
 from dytopo_autotrace.store.process import this_process
 
@@ -39,7 +40,10 @@ def command(file: str, store: str | None, output: str | None) -> None:
     for line in described(records):
         click.echo(line, err=True)
     if output is None:
-        run_id = keep(records, store)
+        try:
+            run_id = keep(records, store)
+        except AutotraceError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"kept as {run_id[:8]}: dytopo-autotrace report {run_id[:8]}", err=True)
     else:
         from dytopo_autotrace.collect.records import records_to_json
@@ -86,14 +90,14 @@ def keep(records: RunRecords, store: str | None) -> str:
     )
     ended = records.started_unix_ns + round(records.wall_seconds * 1e9)
     state = RunState(remarks=records.remarks)
-    writer = open_writer(location)
+    writer = open_writer(location, alone)
     try:
         writer.begin(start)
         writer.write(Batch(finished=records.spans, unix_ns=ended, state=state))
         writer.end(RunEnd(ended, records.wall_seconds, records.exit_status))
     except (StoreBusy, StoreLost) as problem:
         raise click.ClickException(
-            f"{location}: not kept: {problem.detail or problem.reason}"
+            f"{shown(location)}: not kept: {problem.detail or problem.reason}"
         ) from problem
     finally:
         writer.close()

@@ -34,8 +34,8 @@ options:
   --strict         do not start if a rule is wrong or names nothing
   --report KIND    none, terminal (default) or json; on stderr
   --out DIR        write trace, metrics and failures there
-  --store PATH     where the run is kept; default .dytopo/traces.db, none to keep
-                   nothing
+  --store PATH     where the run is kept: a file, or clickhouse://user@host/database;
+                   default .dytopo/traces.db, none to keep nothing
   --no-children    do not watch the Python processes that the program starts
   --export FORMAT=WHERE
                    write or send the run while it runs, as [[export]] does:

@@ -25,7 +25,7 @@ def store_option(command: F) -> F:
     return click.option(
         "--store",
         metavar="PATH",
-        help="The store to read, instead of .dytopo/traces.db in the working directory.",
+        help="The store to read, a file or a ClickHouse URL, instead of .dytopo/traces.db here.",
     )(command)
 
 

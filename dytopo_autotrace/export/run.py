@@ -97,10 +97,7 @@ class Run:
 
     def metadata(self, span: Span) -> tuple[dict[str, Any], int]:
         """The metadata that may go out, as plain values, and how many values may not."""
-        found = plain(span.metadata)
-        if not isinstance(found, dict):  # The host's own type, which could not be walked.
-            found = {"metadata": found}
-        values = {key: value for key, value in found.items() if value is not None}
+        values = _plain_metadata(span)
         return (values, 0) if self.content else content.without_content(values)
 
     def service_of(self, span: Span) -> str:
@@ -111,61 +108,19 @@ class Run:
     def exported(self, span: Span) -> ExportedSpan:
         """The span as it goes out."""
         metadata, withheld = self.metadata(span)
-        metadata.pop(SERVICE_KEY, None)
-        end_ns = clock.unix_ns(self.tree.ends[span.id])
-        failed = is_failed(span)
         links = self.linked(span)
-        lost_links = len(span.links) - len(links)
-        attributes, taken = genai.attributes(
+        return _exported(
             span,
             metadata,
-            "" if self.service is UNKNOWN_SERVICE else self.service,
-            text(self.owners.agents[span.id]),
-        )
-        # A key with a dot is a name that the author of the rule chose from some convention.
-        named = {key: value for key, value in metadata.items() if _is_foreign(key)}
-        attributes.update(named)
-        name = text(genai.name(span, attributes))
-        if failed:
-            attributes["error.type"] = error_type(span.error)
-        attributes.update(self._ours(span))
-        attributes.update(
-            (own_key(key), value)
-            for key, value in metadata.items()
-            if key not in taken and key not in named
-        )
-        if lost_links:
-            attributes["dytopo.lost_links"] = lost_links
-        if withheld:
-            attributes["dytopo.withheld"] = withheld
-        return ExportedSpan(
-            span=span,
-            name=name or "unnamed",
+            withheld,
             service=self.service_of(span),
-            is_client=genai.is_client(span),
-            start_ns=clock.unix_ns(span.start_ns),
-            end_ns=end_ns,
-            failed=failed,
-            message=_message(span.error) if failed else "",
-            attributes=attributes,
-            events=_events(span.error, end_ns),
+            workflow="" if self.service is UNKNOWN_SERVICE else self.service,
+            agent=self.owners.agents[span.id],
+            round_number=self.owners.rounds[span.id],
+            end_ns=clock.unix_ns(self.tree.ends[span.id]),
             links=links,
-            lost_links=lost_links,
-            withheld=withheld,
+            lost_links=len(span.links) - len(links),
         )
-
-    def _ours(self, span: Span) -> Iterator[tuple[str, Any]]:
-        yield "dytopo.operation", text(span.operation)
-        for key, value in (("role", span.role), ("agent", span.agent), ("rule", span.rule)):
-            if value:
-                yield f"dytopo.{key}", text(value)
-        if number := self.owners.rounds[span.id]:
-            yield "dytopo.round", text(number)
-        yield "dytopo.status", span.status
-        if not span.end_ns:
-            yield "dytopo.open", True
-        if span.error is not None and span.error.soft:
-            yield "dytopo.error.soft", True
 
     def resource(self) -> dict[str, Any]:
         """What is true of the whole run, its losses included."""
@@ -192,6 +147,94 @@ class Run:
         if remarks:
             found["dytopo.run.remarks"] = remarks
         return found
+
+
+def alone(span: Span, service: str) -> ExportedSpan:
+    """A span as it goes out, without content, while its callers still run and nobody knows them.
+
+    What is known from other spans only is not there: an agent or a round of its callers', links.
+    """
+    metadata, withheld = content.without_content(_plain_metadata(span))
+    return _exported(
+        span,
+        metadata,
+        withheld,
+        service=text(metadata.get(SERVICE_KEY) or service),
+        workflow=service,
+        agent=span.agent,
+        round_number=None,
+        end_ns=clock.unix_ns(span.end_ns or span.start_ns),
+    )
+
+
+def _plain_metadata(span: Span) -> dict[str, Any]:
+    found = plain(span.metadata)
+    if not isinstance(found, dict):  # The host's own type, which could not be walked.
+        found = {"metadata": found}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _exported(
+    span: Span,
+    metadata: dict[str, Any],
+    withheld: int,
+    *,
+    service: str,
+    workflow: str,
+    agent: str,
+    round_number: object,
+    end_ns: int,
+    links: tuple[Span, ...] = (),
+    lost_links: int = 0,
+) -> ExportedSpan:
+    metadata.pop(SERVICE_KEY, None)
+    failed = is_failed(span)
+    attributes, taken = genai.attributes(span, metadata, workflow, text(agent))
+    # A key with a dot is a name that the author of the rule chose from some convention.
+    named = {key: value for key, value in metadata.items() if _is_foreign(key)}
+    attributes.update(named)
+    name = text(genai.name(span, attributes))
+    if failed:
+        attributes["error.type"] = error_type(span.error)
+    attributes.update(_ours(span, round_number))
+    attributes.update(
+        (own_key(key), value)
+        for key, value in metadata.items()
+        if key not in taken and key not in named
+    )
+    if lost_links:
+        attributes["dytopo.lost_links"] = lost_links
+    if withheld:
+        attributes["dytopo.withheld"] = withheld
+    return ExportedSpan(
+        span=span,
+        name=name or "unnamed",
+        service=service,
+        is_client=genai.is_client(span),
+        start_ns=clock.unix_ns(span.start_ns),
+        end_ns=end_ns,
+        failed=failed,
+        message=_message(span.error) if failed else "",
+        attributes=attributes,
+        events=_events(span.error, end_ns),
+        links=links,
+        lost_links=lost_links,
+        withheld=withheld,
+    )
+
+
+def _ours(span: Span, round_number: object) -> Iterator[tuple[str, Any]]:
+    yield "dytopo.operation", text(span.operation)
+    for key, value in (("role", span.role), ("agent", span.agent), ("rule", span.rule)):
+        if value:
+            yield f"dytopo.{key}", text(value)
+    if round_number:
+        yield "dytopo.round", text(round_number)
+    yield "dytopo.status", span.status
+    if not span.end_ns:
+        yield "dytopo.open", True
+    if span.error is not None and span.error.soft:
+        yield "dytopo.error.soft", True
 
 
 def withheld(run: Run) -> int:

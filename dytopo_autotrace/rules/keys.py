@@ -110,7 +110,11 @@ AGENT: Final = (
 )
 
 STORE: Final = (
-    Key("path", "text", "Where runs are kept: a file, or `none`; `--store` has precedence."),
+    Key(
+        "path",
+        "text",
+        "Where runs are kept: a file, a ClickHouse URL, or `none`; `--store` has precedence.",
+    ),
     Key(
         "keep_days",
         "integer",

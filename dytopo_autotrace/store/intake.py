@@ -88,6 +88,11 @@ class Intake:
                 return
         self.recorder.tick(opened, self._end)
 
+    def hurry(self) -> None:
+        """Say that the program has ended, to a tick that may be waiting for the store."""
+        if self.recorder is not None:
+            self.recorder.hurry()
+
     def finish(self, end: Callable[[], RunEnd]) -> None:
         """Say that the program has ended; the next tick, the last, writes all the rest and lets go."""
         self._end = end

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from dytopo_autotrace.errors import AutotraceError, nearest
 
 if TYPE_CHECKING:
+    from dytopo_autotrace.store.clickhouse.spans import Describe
     from dytopo_autotrace.store.model import Reader, RunInfo, Writer
 
 DEFAULT: Final = os.path.join(".dytopo", "traces.db")
 """Where runs are kept unless told otherwise, below the working directory of the start."""
 
-SCHEMES: Final = ("sqlite", "clickhouse", "clickhouses")
+SCHEMES: Final = ("sqlite", "clickhouse", "clickhouses", "chdb")
 
 
 class StoreError(AutotraceError):
@@ -40,9 +41,11 @@ def locate(asked: str | None, directory: str) -> str | None:
     if separator:
         if scheme not in SCHEMES:
             raise StoreError(
-                f"--store {asked}: no store of the kind {scheme!r}. {nearest(scheme, SCHEMES)} "
+                f"--store {shown(asked)}: no store of the kind {scheme!r}. {nearest(scheme, SCHEMES)} "
                 "Or give a path, or none."
             )
+        if scheme == "chdb":
+            return f"chdb://{os.path.abspath(os.path.join(directory, os.path.expanduser(rest)))}"
         if scheme != "sqlite":
             return asked
         asked = rest
@@ -52,9 +55,28 @@ def locate(asked: str | None, directory: str) -> str | None:
     return os.path.abspath(path)
 
 
-def open_writer(location: str) -> Writer:
-    """The writer for a location that `locate` settled; nothing is opened before `begin`."""
-    _must_be_a_file(location)
+def shown(location: str) -> str:
+    """A location as it may be printed: without the password."""
+    scheme, separator, rest = location.partition("://")
+    user, at, host = rest.rpartition("@")
+    if not separator or not at or ":" not in user:
+        return location
+    return f"{scheme}://{user.partition(':')[0]}:***@{host}"
+
+
+def open_writer(location: str, describe: Describe | None = None) -> Writer:
+    """The writer for a location that `locate` settled; nothing is opened before `begin`.
+
+    Args:
+        describe: puts a span into OpenTelemetry's words, for a store that others read as well.
+
+    Raises:
+        StoreError: a URL that says nothing.
+    """
+    if "://" in location:
+        from dytopo_autotrace.store.clickhouse.writer import ClickHouseWriter  # noqa: PLC0415
+
+        return ClickHouseWriter(location, describe)
     from dytopo_autotrace.store.sqlite import SqliteWriter  # noqa: PLC0415 - sqlite3 comes with it
 
     return SqliteWriter(location)
@@ -66,15 +88,13 @@ def open_reader(location: str) -> Reader:
     Raises:
         StoreError: there is no store, or it cannot be read.
     """
-    _must_be_a_file(location)
+    if "://" in location:
+        from dytopo_autotrace.store.clickhouse.reader import ClickHouseReader  # noqa: PLC0415
+
+        return ClickHouseReader(location)
     from dytopo_autotrace.store.sqlite_reader import SqliteReader  # noqa: PLC0415
 
     return SqliteReader(location)
-
-
-def _must_be_a_file(location: str) -> None:
-    if "://" in location:
-        raise StoreError(f"{location}: this version keeps runs in a file only. Give a path.")
 
 
 def choose(runs: Sequence[RunInfo], asked: str | None) -> RunInfo:

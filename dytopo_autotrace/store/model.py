@@ -49,7 +49,12 @@ LOSSES: Final[Mapping[str, str]] = {
     "store_newer": "the store was written by a later version",
     "store_pruned": "the store's limit of size was reached; the oldest went",
     "store_behind": "the store did not keep up",
-    "store_stuck": "the disk did not answer when the program ended",
+    "store_stuck": "the store did not answer when the program ended",
+    "store_unreachable": "the server did not answer",
+    "store_refused": "the server refused the user, or what was asked",
+    "store_overloaded": "the server had too much to do",
+    "store_library_missing": "a library that this kind of store needs is not installed",
+    "store_no_process": "the process that writes to the store could not be started",
     "store_fault": "a fault of ours, contained",
     "store_unreadable": "a value of the span raised when it was read",
     "store_closed": "they ended after the last of the run was written",
@@ -196,8 +201,18 @@ class Writer(Protocol):
     def prune(self, keep: Retention) -> Iterator[None]:
         """Remove what retention does not keep, in steps of a few milliseconds each."""
 
+    def hurry(self) -> None:
+        """The program has ended: from now on wait two seconds at most for what does not answer.
+
+        Called by another thread, perhaps in the middle of another method.
+        """
+
     def abandon(self) -> None:
         """In a forked child: forget the parent's connection without touching it."""
+
+    @property
+    def pace_seconds(self) -> float:
+        """Time between two batches while no full one waits."""
 
     @property
     def losses(self) -> Mapping[str, int]:

@@ -78,6 +78,11 @@ def text_of(column: str | bytes | None) -> str:
     return column or ""
 
 
+def clean(text: str) -> str:
+    """Text as UTF-8 can carry it: arguments and paths may have bytes that are none."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def fields_of(value: Any) -> dict[str, Any]:
     """A dataclass as a table, by the names of its fields."""
     return {name: getattr(value, name) for name in value.__dataclass_fields__}

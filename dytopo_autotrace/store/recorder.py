@@ -108,6 +108,10 @@ class Recorder:
         """Spans that the writer had taken and that are lost, by reason."""
         return self.writer.losses
 
+    def hurry(self) -> None:
+        """The program has ended: a store that does not answer is given up soon."""
+        self.writer.hurry()
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without touching it."""
         self.writer.abandon()
@@ -119,7 +123,7 @@ class Recorder:
             self._backlog.shed(MAX_STUCK, self._busy_with)
             return
         try:
-            if self._backlog.waiting or self._opened or now - self._heard > HEARTBEAT_SECONDS:
+            if self._is_time_to_write(now):
                 self._write(until=now + TICK_SECONDS)
             elif self._keep is not None:
                 self._prune_a_little(self._keep)
@@ -131,6 +135,12 @@ class Recorder:
         else:
             self._pause = self._retry_at = 0.0
             self._faults = 0
+
+    def _is_time_to_write(self, now: float) -> bool:
+        silent = now - self._heard
+        if silent < self.writer.pace_seconds and self._backlog.waiting < BATCH_SPANS:
+            return False
+        return bool(self._backlog.waiting or self._opened) or silent > HEARTBEAT_SECONDS
 
     def _finish(self, end: Callable[[], RunEnd]) -> None:
         deadline, progress = self._monotonic() + PATIENCE_SECONDS, self.progress

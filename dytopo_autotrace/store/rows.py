@@ -23,7 +23,8 @@ from dytopo_autotrace.collect.span import (
     Span,
     Status,
 )
-from dytopo_autotrace.store.plain import from_text, text_of, text_or_bytes, to_text
+from dytopo_autotrace.store.model import RunState
+from dytopo_autotrace.store.plain import fields_of, from_text, text_of, text_or_bytes, to_text
 
 STATUSES: Final[tuple[Status, ...]] = ("success", "error", "cancelled", "in_progress")
 """A status is written as its place here."""
@@ -309,6 +310,18 @@ def span_of(row: Row, site: Site, trace: int) -> Span:
             for name, kind, value, labels in from_text(measured)
         )
     return span
+
+
+def state_columns(state: RunState) -> tuple[str, ...]:
+    """Rules, tokens, drops, cost, faults and remarks of a process, as JSON each."""
+    return (
+        to_text([fields_of(each) for each in state.rules]),
+        to_text([fields_of(each) for each in state.tokens]),
+        to_text(dict(state.drops)),
+        to_text(fields_of(state.cost) if state.cost else None),
+        to_text(state.faults),
+        to_text(state.remarks),
+    )
 
 
 assert set(STATUSES) == set(get_args(Status))  # noqa: S101 - a status more needs a place here

@@ -30,12 +30,11 @@ from dytopo_autotrace.store.model import (
     Retention,
     RunEnd,
     RunStart,
-    RunState,
     StoreBusy,
     StoreLost,
 )
-from dytopo_autotrace.store.plain import fields_of, to_text
-from dytopo_autotrace.store.rows import Row, RowMaker
+from dytopo_autotrace.store.plain import clean, to_text
+from dytopo_autotrace.store.rows import Row, RowMaker, state_columns
 
 BUSY_MILLISECONDS: Final = 200
 PAGE_BYTES: Final = 8192
@@ -67,6 +66,8 @@ _METRIC: Final = f"INSERT OR REPLACE INTO metric VALUES ({', '.join('?' * 13)})"
 
 class SqliteWriter:
     """Writes the records of one process into a file that other processes write to as well."""
+
+    pace_seconds = 0.0
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -149,13 +150,13 @@ class SqliteWriter:
             connection.execute(
                 "UPDATE process SET rules = ?, tokens = ?, drops = ?, cost = ?, faults = ?,"
                 " remarks = ? WHERE number = ?",
-                (*_state_columns(batch.state), process),
+                (*state_columns(batch.state), process),
             )
         if batch.failures:
             connection.executemany(
                 "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?)",
                 [
-                    (process, _clean(each.failure_id), each.timestamp, to_text(each.to_dict()))
+                    (process, clean(each.failure_id), each.timestamp, to_text(each.to_dict()))
                     for each in batch.failures
                 ],
             )
@@ -171,7 +172,7 @@ class SqliteWriter:
                     " exit_status = ?, ended = ?, message = ? WHERE number = ?",
                     (
                         *(end.unix_ns, end.unix_ns, end.wall_seconds),
-                        *(end.exit_status, _clean(end.ended), _clean(end.message)),
+                        *(end.exit_status, clean(end.ended), clean(end.message)),
                         self._rows.process,
                     ),
                 )
@@ -201,6 +202,9 @@ class SqliteWriter:
                     self._losses["store_pruned"] += step
                     self._written -= min(step, self._written)
             yield
+
+    def hurry(self) -> None:
+        """A file does not keep anybody waiting."""
 
     def abandon(self) -> None:
         # Nothing closes it behind our back: see `_open`.
@@ -339,16 +343,16 @@ def _enter(connection: sqlite3.Connection, start: RunStart) -> int:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 *(start.run_id, start.started_unix_ns),
-                *(_clean(start.service), _clean(start.script)),
-                to_text([_clean(word) for word in start.argv]),
-                *(_clean(start.directory), _clean(start.task)),
+                *(clean(start.service), clean(start.script)),
+                to_text([clean(word) for word in start.argv]),
+                *(clean(start.directory), clean(start.task)),
             ),
         )
         number = connection.execute(
             "INSERT INTO process (run, host, pid, birth, python, version, started, heard)"
             " SELECT number, ?, ?, ?, ?, ?, ?, ? FROM run WHERE id = ?",
             (
-                *(_clean(process.host), process.pid, process.birth),
+                *(clean(process.host), process.pid, process.birth),
                 *(process.python, process.version),
                 *(start.joined_unix_ns or start.started_unix_ns,) * 2,
                 start.run_id,
@@ -357,29 +361,13 @@ def _enter(connection: sqlite3.Connection, start: RunStart) -> int:
     return number or 0
 
 
-def _state_columns(state: RunState) -> tuple[str, ...]:
-    return (
-        to_text([fields_of(each) for each in state.rules]),
-        to_text([fields_of(each) for each in state.tokens]),
-        to_text(dict(state.drops)),
-        to_text(fields_of(state.cost) if state.cost else None),
-        to_text(state.faults),
-        to_text(state.remarks),
-    )
-
-
 def _metric_rows(process: int, batch: Batch) -> Iterator[Row]:
     for family in batch.families:
         bounds = json.dumps(family.bounds) if family.bounds else None
         for series in family.series:
             yield (
-                *(process, _clean(family.name), to_text(series.labels), family.kind),
-                *(_clean(family.help), bounds, series.count, series.sum, series.min, series.max),
+                *(process, clean(family.name), to_text(series.labels), family.kind),
+                *(clean(family.help), bounds, series.count, series.sum, series.min, series.max),
                 *(series.last, series.timestamp),
                 json.dumps(series.bucket_counts) if series.bucket_counts else None,
             )
-
-
-def _clean(text: str) -> str:
-    """Text as UTF-8 can carry it: arguments and paths may have bytes that are none."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,5 +1,6 @@
 """A run survives its process, whatever ends it, and the commands tell its story afterwards."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -54,6 +55,30 @@ def test_a_run_is_kept_and_reported_again(tmp_path):
     later = json.loads(command(tmp_path, "report", "--json"))
     for told in ("verdict", "agents", "failures", "rounds", "tokens", "span_count", "task"):
         assert later[told] == at_the_end[told], told
+
+
+@pytest.mark.slow
+def test_a_run_in_clickhouse_is_the_same_run(tmp_path):
+    """Kept in the embedded engine, a run is listed, shown, reported, exported and deleted as from a file."""
+    for name in ("chdb", "clickhouse_connect"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed: pip install 'dytopo-autotrace[chdb]'")
+    store = ("--store", f"chdb://{tmp_path / 'engine'}")
+    options = ("--report", "json", *store)
+    _, said = start(tmp_path, "--latency-scale", "0.2", options=options).communicate(timeout=60)
+    at_the_end = json.loads(said)
+    later = json.loads(command(tmp_path, "report", "--json", *store))
+    assert later == at_the_end
+    (run,) = json.loads(command(tmp_path, "runs", "--json", *store))
+    assert (run["status"], run["spans"], run["drops"]) == ("ended", later["span_count"], 0)
+    assert "run_swarm.py" in command(tmp_path, "show", run["run_id"][:6], *store)
+    exported = command(
+        *(tmp_path, "export", "--format", "otlp", "--content", "--output", "-", *store)
+    )
+    spans = json.loads(exported.splitlines()[0])["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert len(spans) == run["spans"]
+    assert "deleted" in command(tmp_path, "delete", run["run_id"][:6], *store)
+    assert json.loads(command(tmp_path, "runs", "--json", *store)) == []
 
 
 def test_nothing_is_kept_when_nothing_is_to_be_kept(tmp_path):

@@ -1,6 +1,9 @@
 """What the tests of the store share: spans made by hand, and recorders on a store of the test's own."""
 
+import importlib.util
 import itertools
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -30,6 +33,33 @@ SITE = Site(
 def path(tmp_path):
     """Where the store of this test is: its folder is not there yet."""
     return str(tmp_path / ".dytopo" / "traces.db")
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory):
+    """The port of a server in front of the embedded engine, for all tests."""
+    for name in ("chdb", "clickhouse_connect"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed: pip install 'dytopo-autotrace[chdb]'")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, Path(__file__).with_name("clickhouse_http.py")),
+            tmp_path_factory.mktemp("engine") / "data",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    port = server.stdout.readline()
+    assert port, "the server did not start"
+    yield int(port)
+    server.communicate()
+
+
+@pytest.fixture
+def clickhouse_url(clickhouse_server):
+    """A database of this test's own, which is not there yet."""
+    return f"clickhouse://ada:s3cret%3A%2F%40@127.0.0.1:{clickhouse_server}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from dytopo_autotrace.store.intake import Intake
 from dytopo_autotrace.store.location import open_writer
 from dytopo_autotrace.store.model import LOSSES, Retention, RunEnd, RunState
 from dytopo_autotrace.store.recorder import Recorder, Sources
+from dytopo_autotrace.store.sqlite import SqliteWriter
 
 
 class Clock:
@@ -59,6 +60,29 @@ def test_what_is_taken_is_on_disk_after_the_tick(record, read, span):
     written = sorted(each.id for each in reader.load(info.start.run_id).spans)
     assert written == [each.id for batch in batches for each in batch]
     assert (kept.recorder.written, kept.backlog.waiting, kept.losses()) == (11, 0, {})
+
+
+def test_a_store_has_its_own_pace(record, span, clock, monkeypatch):
+    """What is written to seldom is written to once a pace, unless a full batch waits; ends wait for none."""
+    monkeypatch.setattr(SqliteWriter, "pace_seconds", 1.0)
+    monkeypatch.setattr(recorder, "BATCH_SPANS", 10)
+    kept = record(monotonic=clock)
+    kept.take([span()])
+    kept.tick()
+    kept.take([span()])
+    clock.now += 0.9
+    kept.tick([span(is_open=True)])
+    assert (kept.recorder.written, kept.backlog.waiting) == (1, 1)
+    clock.now += 0.2
+    kept.tick()
+    assert (kept.recorder.written, kept.backlog.waiting) == (2, 0)
+    kept.take([span() for _ in range(10)])
+    kept.tick()
+    assert kept.recorder.written == 12
+    kept.take([span()])
+    kept.finish(ended)
+    kept.tick()
+    assert kept.recorder.written == 13
 
 
 def test_a_large_drain_is_written_in_many_commits(record, read, span, monkeypatch):

@@ -1,39 +1,16 @@
 """The SQLite store: what is written is what is read, and a file that fails harms nobody."""
 
-import dataclasses
 import os
 import shutil
 import sqlite3
 import stat
-import time
 from pathlib import Path
 
 import pytest
 
-from dytopo_autotrace.collect import clock
-from dytopo_autotrace.collect.failures import FailureRecord
-from dytopo_autotrace.collect.metrics import MetricsCollector
 from dytopo_autotrace.store import schema, sqlite
 from dytopo_autotrace.store.location import StoreError, open_reader, open_writer
-from dytopo_autotrace.store.model import (
-    Batch,
-    Cost,
-    RuleState,
-    RunEnd,
-    RunState,
-    StoreBusy,
-    StoreLost,
-    Tokens,
-)
-
-STATE = RunState(
-    rules=(RuleState("worker", "m:f", "rules.toml:3", "woven", 2, 7, ""),),
-    tokens=(Tokens("llm", "a", 12.5),),
-    drops={"buffer": 3},
-    cost=Cost(7, 1.5e-6),
-    faults=("consumer: ValueError",),
-    remarks=("a remark",),
-)
+from dytopo_autotrace.store.model import Batch, StoreBusy, StoreLost
 
 
 @pytest.fixture
@@ -48,77 +25,6 @@ def only_run(read):
     reader = read()
     (info,) = reader.runs()
     return info, reader.load(info.start.run_id)
-
-
-def test_a_run_comes_back(writer, read, span):
-    """What was said at the start, while it ran and at the end is what the reader says."""
-    spans = [span() for _ in range(5)]
-    writer.write(Batch(finished=spans, unix_ns=time.time_ns(), state=STATE))
-    end = RunEnd(time.time_ns(), 1.25, 3, "SystemExit", "boom")
-    writer.end(end)
-    info, records = only_run(read)
-    assert (info.status, info.end, info.spans, info.drops) == ("ended", end, 5, 3)
-    assert (info.start.service, info.start.task) == ("svc", "why")
-    assert records.argv == ("a.py", "--x\\udcff")
-    assert [each.to_dict() for each in records.spans] == [each.to_dict() for each in spans]
-    assert [each.measurements for each in records.spans] == [each.measurements for each in spans]
-    assert (records.rules, records.tokens, records.cost) == (STATE.rules, STATE.tokens, STATE.cost)
-    assert (records.drops, records.faults, records.remarks) == (
-        {"buffer": 3},
-        STATE.faults,
-        STATE.remarks,
-    )
-    assert (records.exit_status, records.ended, records.ended_message) == (3, "SystemExit", "boom")
-    assert records.wall_seconds == 1.25
-    assert clock.unix_ns(records.now_ns) == end.unix_ns
-
-
-def test_an_open_span_is_replaced_by_its_end(writer, read, span):
-    """A span that was written while it ran is there once, ended, when its end was written too."""
-    running, other = span(is_open=True), span(is_open=True)
-    writer.write(Batch(opened=[running, other], unix_ns=time.time_ns()))
-    info, records = only_run(read)
-    assert (info.spans, info.running_spans) == (0, 2)
-    assert [each.status for each in records.spans] == ["in_progress"] * 2
-    running.finish()
-    writer.write(Batch(finished=[running], opened=[running], unix_ns=time.time_ns()))
-    info, records = only_run(read)
-    assert (info.spans, info.running_spans) == (1, 1)
-    assert [each.status for each in records.spans] == ["success", "in_progress"]
-
-
-def test_a_run_without_an_end_counts_its_calls_anew(writer, read, span):
-    """Calls were counted a moment before the process died: the spans that came after count as well."""
-    rules = (
-        RuleState("worker", "m:f", "r", "never_called", 1, 0),
-        RuleState("x", "m:g", "r", "woven", 1, 9),
-    )
-    writer.write(Batch(finished=[span(), span()], state=RunState(rules=rules)))
-    worker, other = only_run(read)[1].rules
-    assert (worker.state, worker.calls) == ("woven", 2)
-    assert (other.state, other.calls) == ("woven", 9)
-
-
-def test_metrics_and_failures_come_back(writer, read):
-    """The last state of every series and of every failure record is what the reader gives."""
-    collector = MetricsCollector()
-    run_id = writer._start.run_id
-    for step in (1, 2):
-        collector.record("latency_seconds", 0.2 * step, who="a")
-        collector.observe("counter", "calls", 1, (("who", "b"),), 5.0, help="Calls.")
-        failure = FailureRecord("f1", 1.5, "c", "op", "E", "m", "t", "s", {"k": [1, None]})
-        failure.recovered, failure.recovery_strategy = step == 2, "retry" if step == 2 else None
-        writer.write(Batch(families=collector.families(), failures=[failure]))
-    stored = {family.name: family for family in read().metrics(run_id)}
-    for family in collector.families():
-        assert dataclasses.replace(stored.pop(family.name), series=()) == dataclasses.replace(
-            family, series=()
-        )
-    assert not stored
-    assert {each for family in read().metrics(run_id) for each in family.series} == {
-        each for family in collector.families() for each in family.series
-    }
-    assert read().failures(run_id) == [failure]
 
 
 def test_views_speak_to_people(writer, span, path):
