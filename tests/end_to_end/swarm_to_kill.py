@@ -67,7 +67,7 @@ def main(how, seconds):
         threading.Thread(target=die, args=(how, seconds), daemon=True).start()
     say("ready")
     while True:
-        asyncio.run(run_swarm.main(["--embedding", "hashing", "--latency-scale", "0.3"]))
+        asyncio.run(run_swarm.main(["--embedding", "hashing", "--latency-scale", "1.0"]))
 
 
 main(sys.argv[1], float(sys.argv[2]))
