@@ -287,9 +287,9 @@ class Run:
         intake.hurry()
         if not pipeline.stop(lambda: self._close_store(intake), lambda: intake.progress):
             intake.give_up()
-        from dytopo_autotrace.store.location import shown  # noqa: PLC0415 - the store is there by now
-
         for reason, count in self._not_kept().items():
+            from dytopo_autotrace.store.location import shown  # noqa: PLC0415 - after a loss only
+
             self._say(f"{shown(self._store or '')}: {count} {reason} ({intake.trouble})")
 
     def _not_kept(self) -> dict[str, int]:
