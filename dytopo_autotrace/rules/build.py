@@ -13,7 +13,7 @@ from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules import keys as described
 from dytopo_autotrace.rules.expressions import Expression, ExpressionError, parse
 from dytopo_autotrace.rules.match import TargetError, is_glob, parse_target
-from dytopo_autotrace.rules.model import ROLES, Metric, Origin, Rule, Target
+from dytopo_autotrace.rules.model import ROLES, TOPOLOGY, Metric, Origin, Rule, Scope, Target
 
 if TYPE_CHECKING:
     from dytopo_autotrace.rules.keys import Key
@@ -129,6 +129,9 @@ class Builder:
             for position, table in enumerate(read.get("metric", ()))
             if (metric := self._metric(table, (*path, "metric", position))) is not None
         )
+        for taken in set(TOPOLOGY) & read.keys() & read.get("attributes", {}).keys():
+            self._fault((*path, "attributes", taken), None, f"`{taken}` is a key of the rule too.")
+        scope = self._scope(read.get("scope"), (*path, "scope"))
         if len(self.faults) > before:
             return None
         targets: tuple[Target, ...] = read.get("target", ())
@@ -143,8 +146,24 @@ class Builder:
             agent=read.get("agent"),
             attributes=read.get("attributes", {}),
             failed_if=read.get("failed_if"),
+            scope=scope,
+            topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
         )
+
+    def _scope(self, read: Mapping[str, Any] | None, path: Path) -> Scope | None:
+        if read is None or len(read) < len(described.SCOPE):
+            return None  # what is missing is a fault already
+        key: Expression = read["key"]
+        if late := key.names & {"result", "error"}:
+            self._fault(
+                (*path, "key"),
+                key.text,
+                f"names {min(late)!r}, but a scope opens when the call begins.",
+                "Name a parameter of the function.",
+            )
+            return None
+        return Scope(read["opens"], key)
 
     def _metric(self, values: Mapping[str, Any], path: Path) -> Metric | None:
         before = len(self.faults)

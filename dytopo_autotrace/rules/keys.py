@@ -147,6 +147,22 @@ METRIC_KEYS: Final = (
     ),
 )
 
+SCOPE: Final = (
+    Key(
+        "opens",
+        "text",
+        "Name of the scope, such as `round`: a span that no function call owns.",
+        required=True,
+        pattern=IDENTIFIER,
+    ),
+    Key(
+        "key",
+        "expression",
+        "Which one it is: a new value closes the scope before it. Read when the call begins.",
+        required=True,
+    ),
+)
+
 RULE: Final = (
     Key(
         "name",
@@ -187,6 +203,16 @@ RULE: Final = (
         "expression",
         "When true, a call that raised nothing counts as failed.",
     ),
+    Key(
+        "scope",
+        "table",
+        "The call opens a scope under its caller's span, or continues the one that is open.",
+        keys=SCOPE,
+    ),
+    Key("edges", "expression", "Of a router: who sends to whom, as (source, target, weight)."),
+    Key("isolated", "expression", "Of a router: the agents without an edge."),
+    Key("stats", "expression", "Of a router: its own figures, as a dict."),
+    Key("receives", "expression", "The agents whose output the call reads: links to their spans."),
     Key("metric", "tables", "Numbers to record at the end of each call.", keys=METRIC_KEYS),
 )
 
@@ -203,6 +229,7 @@ TABLES: Final = {
     "[agent]": AGENT,
     "[agent.capture]": CAPTURE,
     "[[rule]]": RULE,
+    "[rule.scope]": SCOPE,
     "[[rule.metric]]": METRIC_KEYS,
 }
 """The tables by their headers."""

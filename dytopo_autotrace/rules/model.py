@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 MetricKind = Literal["counter", "gauge", "histogram"]
 
+TOPOLOGY: Final = ("edges", "isolated", "stats", "receives")
+"""Keys of a rule whose values are kept whole, as attributes of the same names."""
+
 ROLES: Final = ("orchestrator", "manager", "router", "worker", "llm", "tool")
 """The roles that the analyzers know; a rule may use others of its own."""
 
@@ -54,6 +57,14 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """A span that no function call owns: the calls of a rule open it, one for each value of the key."""
+
+    opens: str
+    key: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """What to do with every call of the functions that the targets name."""
 
@@ -68,6 +79,9 @@ class Rule:
     agent: Expression | None = None
     attributes: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     failed_if: Expression | None = None
+    scope: Scope | None = None
+    topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)
+    """What tells of messages between agents, by the key of the rule: `edges`, `receives`, ..."""
     metrics: tuple[Metric, ...] = ()
 
 
