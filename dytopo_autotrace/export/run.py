@@ -78,6 +78,11 @@ class Run:
         self.tree: Tree = build(records.spans, records.now_ns or None, as_recorded=True)
 
     @cached_property
+    def calls(self) -> Tree:
+        """Who called whom, as the analyzers see it: without the scopes in between."""
+        return build(self.records.spans, self.records.now_ns or None)
+
+    @cached_property
     def owners(self) -> Owners:
         """Agent and round of every span, by its own word or its callers'."""
         return owners(self.tree)
