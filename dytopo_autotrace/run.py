@@ -140,6 +140,7 @@ class Run:
 
         return RunState(
             rules=tuple(account.rule_states(self._installation)),
+            prices=account.prices(self._installation),
             drops=account.drops(self._installation),
             cost=self._cost,
             faults=self._faults,
@@ -202,6 +203,7 @@ class Run:
             ended_message=message,
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
+            prices=account.prices(self._installation),
             rules=tuple(account.rule_states(self._installation)),
             drops={
                 **account.drops(self._installation),

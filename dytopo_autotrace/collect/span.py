@@ -50,6 +50,8 @@ class Site:
     max_length: int = 1024
     scope: str = ""
     """Name of the scope that each call opens or continues; its key is captured as `SCOPE`."""
+    stall_after: float = 0.0
+    """Seconds after which an open call is told of; 0 where the rule does not say."""
     receives: bool = False
     """Whether `receives` among the captured values names agents whose output the call read."""
 

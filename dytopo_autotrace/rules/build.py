@@ -13,7 +13,7 @@ from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules import keys as described
 from dytopo_autotrace.rules.expressions import Expression, ExpressionError, parse
 from dytopo_autotrace.rules.match import TargetError, is_glob, parse_target
-from dytopo_autotrace.rules.model import ROLES, TOPOLOGY, Metric, Origin, Rule, Scope, Target
+from dytopo_autotrace.rules.model import ROLES, TOPOLOGY, Metric, Origin, Price, Rule, Scope, Target
 
 if TYPE_CHECKING:
     from dytopo_autotrace.rules.keys import Key
@@ -63,7 +63,12 @@ class Builder:
         """The settings in `[agent]` that are right, and those in `[store]` as `store`."""
         others = {name: value for name, value in values.items() if name != "rule"}
         read = self._table(others, described.FILE, ())
-        return {**read.get("agent", {}), "store": read.get("store", {})}
+        cost = read.get("cost", {}).get("models", {})
+        return {
+            **read.get("agent", {}),
+            "store": read.get("store", {}),
+            "prices": tuple(Price(model, **price) for model, price in cost.items()),
+        }
 
     def rules(self, values: Mapping[str, Any], others: Iterable[Rule] = ()) -> tuple[Rule, ...]:
         """The rules that are right, and whose metrics agree with those of the other rules."""
@@ -147,6 +152,7 @@ class Builder:
             attributes=read.get("attributes", {}),
             failed_if=read.get("failed_if"),
             scope=scope,
+            stall_after=read.get("stall_after", 0.0),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
         )
@@ -334,6 +340,19 @@ class Builder:
             return None
         return tuple(map(float, numbers))
 
+    def _number(self, _key: Key, value: Any, path: Path) -> float | None:
+        if type(value) in (int, float) and 0 <= value <= sys.float_info.max:
+            return float(value)
+        self._fault(path, value, "must be a number from 0 up.")
+        return None
+
+    def _named_tables(self, key: Key, value: Any, path: Path) -> dict[str, Any] | None:
+        if not self._is(Mapping, "a table of tables", value, path):
+            return None
+        before = len(self.faults)
+        read = {name: self._settings(key, each, (*path, name)) for name, each in value.items()}
+        return None if len(self.faults) > before else read
+
     def _settings(self, key: Key, value: Any, path: Path) -> dict[str, Any] | None:
         if isinstance(value, list):
             self._fault(path, value, "is an array of tables.", f"Write [{_dotted(path)}].")
@@ -370,6 +389,8 @@ class Builder:
         "expressions": _expressions,
         "integer": _integer,
         "numbers": _numbers,
+        "number": _number,
+        "named_tables": _named_tables,
         "table": _settings,
         "tables": _tables,
     }

@@ -20,8 +20,10 @@ Shape = Literal[
     "expressions",
     "integer",
     "numbers",
+    "number",
     "table",
     "tables",
+    "named_tables",
 ]
 """What a value looks like; the loader has one reader, and the schema one fragment, for each."""
 
@@ -83,6 +85,12 @@ AGENT: Final = (
         pattern=MODULE,
     ),
     Key(
+        "stall_after",
+        "number",
+        "Seconds after which a call that still runs is told of on stderr; without it, when it takes "
+        "far longer than the calls of its operation before it.",
+    ),
+    Key(
         "capture",
         "table",
         "How much is kept of the values that rules name; nothing else is kept of a call.",
@@ -112,6 +120,23 @@ STORE: Final = (
         "Beyond this size the oldest runs are removed; 0 for no limit.",
         default=Keeping().keep_megabytes,
         minimum=0,
+    ),
+)
+
+PRICE: Final = (
+    Key("input", "number", "Price of a million tokens that the model reads.", required=True),
+    Key("output", "number", "Price of a million tokens that it writes.", required=True),
+    Key(
+        "cached", "number", "Price of those that it reads from a cache; without it, as the others."
+    ),
+)
+
+COST: Final = (
+    Key(
+        "models",
+        "named_tables",
+        "Prices by the model's name, which may have `*` and `?`.",
+        keys=PRICE,
     ),
 )
 
@@ -209,6 +234,11 @@ RULE: Final = (
         "The call opens a scope under its caller's span, or continues the one that is open.",
         keys=SCOPE,
     ),
+    Key(
+        "stall_after",
+        "number",
+        "The same as in `[agent]`, for the calls of this rule.",
+    ),
     Key("edges", "expression", "Of a router: who sends to whom, as (source, target, weight)."),
     Key("isolated", "expression", "Of a router: the agents without an edge."),
     Key("stats", "expression", "Of a router: its own figures, as a dict."),
@@ -218,6 +248,7 @@ RULE: Final = (
 
 FILE: Final = (
     Key("agent", "table", "Settings for the whole program.", keys=AGENT),
+    Key("cost", "table", "What models cost; others by the extra `cost`.", keys=COST),
     Key("store", "table", "Where runs are kept, and for how long.", keys=STORE),
     Key("rule", "tables", "The rules; the first one that matches a function wins.", keys=RULE),
 )
@@ -228,6 +259,7 @@ DECORATOR: Final = tuple(key for key in RULE if key.name not in {"name", "target
 TABLES: Final = {
     "[agent]": AGENT,
     "[agent.capture]": CAPTURE,
+    '[cost.models."*"]': PRICE,
     "[[rule]]": RULE,
     "[rule.scope]": SCOPE,
     "[[rule.metric]]": METRIC_KEYS,

@@ -80,6 +80,8 @@ class Rule:
     attributes: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     failed_if: Expression | None = None
     scope: Scope | None = None
+    stall_after: float = 0.0
+    """Seconds after which an open call is told of; 0 for the setting of the whole program."""
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     """What tells of messages between agents, by the key of the rule: `edges`, `receives`, ..."""
     metrics: tuple[Metric, ...] = ()
@@ -111,6 +113,16 @@ class Keeping:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens of a model cost; `cached` of those read from a cache."""
+
+    model: str
+    input: float
+    output: float
+    cached: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """All that was configured: the user's own rules in order, then those of the packs in order."""
 
@@ -120,6 +132,9 @@ class RuleSet:
     rules: tuple[Rule, ...] = ()
     capture: Capture = field(default_factory=Capture)
     store: Keeping = field(default_factory=Keeping)
+    prices: tuple[Price, ...] = ()
+    stall_after: float = 0.0
+    """Seconds after which an open span is told of; 0 for what its own history says."""
     adopt: tuple[str, ...] = ()
     packs: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()

@@ -34,6 +34,8 @@ _WORDS: Final[Mapping[Shape, str]] = {
     "expressions": "table of expressions",
     "integer": "integer",
     "numbers": "list of numbers",
+    "number": "number",
+    "named_tables": "tables by name",
     "table": "table",
     "tables": "list of tables",
 }
@@ -114,7 +116,9 @@ _FRAGMENTS: Final[Mapping[Shape, Callable[[Key], dict[str, Any]]]] = {
     "expressions": _expressions,
     "integer": lambda key: {"type": "integer", "minimum": key.minimum},
     "numbers": lambda _: {"type": "array", "items": {"type": "number"}, "uniqueItems": True},
+    "number": lambda _: {"type": "number", "minimum": 0},
     "table": lambda key: _object(key.keys),
+    "named_tables": lambda key: {"type": "object", "additionalProperties": _object(key.keys)},
     "tables": lambda key: {"type": "array", "items": _object(key.keys)},
 }
 
@@ -126,6 +130,8 @@ def _tables(header: str, table: Iterable[Key]) -> Iterator[tuple[str, list[Key]]
     for key in table:
         if key.keys:
             name = f"{header.strip('[]')}.{key.name}".lstrip(".")
+            if key.shape == "named_tables":
+                name += '."*"'
             yield from _tables(f"[[{name}]]" if key.shape == "tables" else f"[{name}]", key.keys)
 
 

@@ -147,7 +147,7 @@ class SqliteWriter:
         process = self._rows.process
         if batch.state is not None:
             connection.execute(
-                "UPDATE process SET rules = ?, tokens = ?, drops = ?, cost = ?, faults = ?,"
+                "UPDATE process SET rules = ?, prices = ?, drops = ?, cost = ?, faults = ?,"
                 " remarks = ? WHERE number = ?",
                 (*_state_columns(batch.state), process),
             )
@@ -359,7 +359,7 @@ def _enter(connection: sqlite3.Connection, start: RunStart) -> int:
 def _state_columns(state: RunState) -> tuple[str, ...]:
     return (
         to_text([fields_of(each) for each in state.rules]),
-        to_text([fields_of(each) for each in state.tokens]),
+        to_text([fields_of(each) for each in state.prices]),
         to_text(dict(state.drops)),
         to_text(fields_of(state.cost) if state.cost else None),
         to_text(state.faults),

@@ -19,6 +19,7 @@ from dytopo_autotrace.store import housekeeping, schema
 from dytopo_autotrace.store.location import StoreError
 from dytopo_autotrace.store.model import (
     Cost,
+    ModelPrice,
     ProcessInfo,
     Retention,
     RuleState,
@@ -27,7 +28,6 @@ from dytopo_autotrace.store.model import (
     RunRecords,
     RunStart,
     RunStatus,
-    Tokens,
 )
 from dytopo_autotrace.store.plain import from_text, with_fields
 from dytopo_autotrace.store.process import is_alive
@@ -39,7 +39,7 @@ _RUN: Final = """
 SELECT run.number, run.id, run.started, service, script, argv, directory, task,
        process.number AS process, host, pid, birth, python, version, process.started AS joined,
        heard, spans, errors, finished, wall_seconds, exit_status, ended, message,
-       rules, tokens, drops, cost, faults, remarks
+       rules, prices, drops, cost, faults, remarks
   FROM run JOIN process ON process.run = run.number
  WHERE NOT deleted {where}
  ORDER BY run.started DESC, run.number DESC, process.number
@@ -94,7 +94,7 @@ class SqliteReader:
             ended_message=message,
             now_ns=clock.counter_ns(now),
             spans=(*finished, *still_open),
-            tokens=_tokens(processes),
+            prices=_prices(processes),
             rules=_rules(processes) if info.end else _recounted(_rules(processes), spans),
             drops=_drops(processes),
             cost=_cost(processes),
@@ -308,13 +308,11 @@ def _drops(processes: Iterable[sqlite3.Row]) -> dict[str, int]:
     return dict(drops)
 
 
-def _tokens(processes: Iterable[sqlite3.Row]) -> tuple[Tokens, ...]:
-    counts: dict[tuple[str, str], float] = {}
-    for each in _each(processes, "tokens"):
-        for tokens in (with_fields(Tokens, table) for table in each):
-            key = tokens.role, tokens.agent
-            counts[key] = counts.get(key, 0) + tokens.count
-    return tuple(Tokens(role, agent, count) for (role, agent), count in counts.items())
+def _prices(processes: Iterable[sqlite3.Row]) -> tuple[ModelPrice, ...]:
+    found = (
+        with_fields(ModelPrice, table) for each in _each(processes, "prices") for table in each
+    )
+    return tuple({price.model: price for price in found}.values())
 
 
 def _rules(processes: Iterable[sqlite3.Row]) -> tuple[RuleState, ...]:

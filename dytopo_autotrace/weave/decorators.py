@@ -38,6 +38,7 @@ def traced(
     attributes: Mapping[str, str] | None = None,
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
+    stall_after: float = 0.0,
     edges: str = "",
     isolated: str = "",
     stats: str = "",
@@ -54,6 +55,7 @@ def traced(
     attributes: Mapping[str, str] | None = None,
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
+    stall_after: float = 0.0,
     edges: str = "",
     isolated: str = "",
     stats: str = "",
@@ -73,6 +75,7 @@ def traced(
         attributes: attribute name -> expression over the parameters, `result` and `error`.
         failed_if: expression that holds when a call failed although it raised nothing.
         scope: `{"opens": "round", "key": "round_num"}`: the call opens or continues a scope.
+        stall_after: seconds after which a call that still runs is told of.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
         metric: what a rule has as `[[rule.metric]]`: dicts with name, kind, value, labels.
@@ -84,6 +87,7 @@ def traced(
         "attributes": dict(attributes or {}),
         "failed_if": failed_if,
         "scope": dict(scope or {}),
+        "stall_after": stall_after,
         "edges": edges,
         "isolated": isolated,
         "stats": stats,

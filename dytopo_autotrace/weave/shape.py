@@ -142,6 +142,7 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         failed_if=rule.failed_if.text if rule.failed_if else "",
         max_length=capture.max_length,
         scope=rule.scope.opens if rule.scope else "",
+        stall_after=rule.stall_after,
         receives=RECEIVES in rule.topology,
     )
     return Shape(

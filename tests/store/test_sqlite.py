@@ -18,17 +18,17 @@ from dytopo_autotrace.store.location import StoreError, open_reader, open_writer
 from dytopo_autotrace.store.model import (
     Batch,
     Cost,
+    ModelPrice,
     RuleState,
     RunEnd,
     RunState,
     StoreBusy,
     StoreLost,
-    Tokens,
 )
 
 STATE = RunState(
     rules=(RuleState("worker", "m:f", "rules.toml:3", "woven", 2, 7, ""),),
-    tokens=(Tokens("llm", "a", 12.5),),
+    prices=(ModelPrice("m-1", 3.0, 15.0, 0.3),),
     drops={"buffer": 3},
     cost=Cost(7, 1.5e-6),
     faults=("consumer: ValueError",),
@@ -62,7 +62,7 @@ def test_a_run_comes_back(writer, read, span):
     assert records.argv == ("a.py", "--x\\udcff")
     assert [each.to_dict() for each in records.spans] == [each.to_dict() for each in spans]
     assert [each.measurements for each in records.spans] == [each.measurements for each in spans]
-    assert (records.rules, records.tokens, records.cost) == (STATE.rules, STATE.tokens, STATE.cost)
+    assert (records.rules, records.prices, records.cost) == (STATE.rules, STATE.prices, STATE.cost)
     assert (records.drops, records.faults, records.remarks) == (
         {"buffer": 3},
         STATE.faults,
@@ -342,6 +342,7 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path, monkeypatch):
     """An older file is brought forward; one that fails on the way stays what it was."""
     connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     schema.migrate(connection)
+    before = len(schema.MIGRATIONS)
     monkeypatch.setattr(
         schema,
         "MIGRATIONS",
@@ -349,7 +350,7 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path, monkeypatch):
     )
     with pytest.raises(sqlite3.OperationalError):
         schema.migrate(connection)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (before,)
     assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'extra'").fetchone()
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
     schema.migrate(connection)
