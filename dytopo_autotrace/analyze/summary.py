@@ -114,12 +114,13 @@ def summarize(run: RunRecords) -> RunSummary:
     busy = busy_ns(tree)
     found = outcomes(tree, owned)
     groups = stories(found)
-    held_up = bottlenecks(tree, owned, busy, len(found.failures), groups)
     usage = leaf_usage(tree)
     rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
     graph = dependencies(tree)
     path = critical_path(graph, owned)
     predicted = what_if(graph, path, owned)
+    failures = len(found.failures)
+    held_up = bottlenecks(tree, owned, busy, failures, groups, predicted.predictions)
     return RunSummary(
         verdict=_verdict(run, found, groups, held_up.slow_agents),
         service=run.service,
