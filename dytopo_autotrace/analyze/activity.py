@@ -192,6 +192,7 @@ def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[Roun
         if key in scope.metadata
     }
     windows = {key: _window(tree, scopes.get(key), spans) for key, spans in groups.items()}
+    first_ns = tree.first_ns
     for key in sorted(groups, key=lambda each: windows[each]):
         trace, number = key
         spans, window, scope = groups[key], windows[key], scopes.get(key)
@@ -207,7 +208,7 @@ def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[Roun
             number,
             f"{trace:032x}",
             scope.span_id if scope is not None else "",
-            (window[0] - tree.first_ns) / 1e9,
+            (window[0] - first_ns) / 1e9,
             length / 1e9,
             len(spans),
             spent / 1e9,

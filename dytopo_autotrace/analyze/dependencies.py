@@ -58,8 +58,14 @@ class Dependencies:
     resources: Mapping[str, Resource]
     resource_of: Mapping[int, str]
     """By the index of a wait."""
+    holder_of: Mapping[int, int]
+    """By the index of a wait: the moment at which its caller ends, and gives the slot back."""
     size: int
     """How many dependencies there are: what one replay costs."""
+    joins: Sequence[tuple[Sequence[int], Sequence[int]]]
+    """Moments that have the same reasons: the reasons, and who follows all of them."""
+    after: Sequence[Sequence[int]]
+    """By moment: the joins that it is a reason of."""
 
     @property
     def first(self) -> int:
@@ -107,8 +113,28 @@ def dependencies(tree: Tree, together: Mapping[int, int] | None = None) -> Depen
     resources, resource_of = _resources(tree, index)
     for moment, head in moments.heads.items():
         moments.delay[moment] = moments.delay[head]
-    size = sum(len(each) for each in {id(each): each for each in before}.values())
-    return Dependencies(tree, at, before, moments.delay, owner, resources, resource_of, size)
+    holder_of = {wait: 2 * index[tree.parents[tree.spans[wait].id].id] + 1 for wait in resource_of}
+    joins = _joins(before, first)
+    after: list[list[int]] = [[] for _ in range(count)]
+    for number, (reasons, _) in enumerate(joins):
+        for reason in reasons:
+            after[reason].append(number)
+    size = sum(len(reasons) for reasons, _ in joins)
+    delay = moments.delay
+    return Dependencies(
+        tree, at, before, delay, owner, resources, resource_of, holder_of, size, joins, after
+    )
+
+
+def _joins(
+    before: Sequence[Sequence[int]], first: int
+) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """So that a tier costs its members once, not each of them for each that follows."""
+    followers: dict[int, list[int]] = {}
+    for moment, reasons in enumerate(before):
+        if moment != first:
+            followers.setdefault(id(reasons), []).append(moment)
+    return [(before[each[0]], each) for each in followers.values()]
 
 
 @dataclass(slots=True)

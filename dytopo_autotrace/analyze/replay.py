@@ -37,9 +37,8 @@ class _Replay:
     def __init__(self, graph: Dependencies, change: Change) -> None:
         self._graph = graph
         self._change = change
-        self._when = [0] * len(graph.at)
         self._free: dict[str, int] = {}
-        self._queues: dict[str, deque[tuple[int, int]]] = {}
+        self._queues: dict[str, deque[int]] = {}
         self._holds: dict[int, list[str]] = {}
         for name, resource in graph.resources.items():
             if name in change.capacity:
@@ -48,93 +47,83 @@ class _Replay:
                 self._free[name] = resource.capacity
             if name in self._free:
                 self._queues[name] = deque()
-        self._index = {span.id: number for number, span in enumerate(graph.tree.spans)}
+        # Ends of waits, which are to be granted; empty where nobody waited.
+        self._grants = {
+            2 * call + 1: name for call, name in graph.resource_of.items() if name in self._free
+        }
+        self._delays = self._changed_delays() if change.scale or change.left_out else graph.delay
 
     def run(self) -> int:
-        graph = self._graph
-        after: list[list[int]] = [[] for _ in graph.at]
-        groups: dict[int, list[int]] = {}
-        sizes: dict[int, int] = {}
-        # Moments with the same reasons share one count, so that a tier costs its members once.
-        for moment, reasons in enumerate(graph.before):
-            if moment == graph.first:
-                continue
-            key = id(reasons)
-            if key not in groups:
-                groups[key] = []
-                sizes[key] = len(reasons)
-                for reason in reasons:
-                    after[reason].append(key)
-            groups[key].append(moment)
+        graph, delays, grants, holds = self._graph, self._delays, self._grants, self._holds
+        after, joins = graph.after, graph.joins
+        missing = [len(reasons) for reasons, _ in joins]
+        latest = [0] * len(joins)
         ready: list[tuple[int, int]] = [(0, graph.first)]
-        latest: dict[int, int] = dict.fromkeys(groups, 0)
-        timed = bool(self._free)
+        timed = bool(grants)  # slots are asked for in order of time; nothing else minds
+        push, pop = heapq.heappush, heapq.heappop
+        now, last, end = 0, graph.last, 0
         while ready:
-            now, moment = heapq.heappop(ready) if timed else ready.pop()
-            self._when[moment] = now
-            for freed in self._end_of_holder(moment, now):
-                heapq.heappush(ready, freed)
-            for key in after[moment]:
-                latest[key] = max(latest[key], now)
-                sizes[key] -= 1
-                if sizes[key]:
+            now, moment = pop(ready) if timed else ready.pop()
+            if moment == last:
+                end = now
+            if moment in holds:
+                for granted in self._release(moment):
+                    push(ready, (now, granted))
+            for join in after[moment]:
+                latest[join] = max(latest[join], now)
+                missing[join] -= 1
+                if missing[join]:
                     continue
-                for follower in groups[key]:
-                    due = self._due(follower, latest[key])
-                    if due is None:
-                        continue
-                    if timed:
-                        heapq.heappush(ready, (due, follower))
+                since = latest[join]
+                for follower in joins[join][1]:
+                    if follower in grants:
+                        if self._acquire(follower):
+                            push(ready, (since, follower))
+                    elif timed:
+                        push(ready, (since + delays[follower], follower))
                     else:
-                        ready.append((due, follower))
-        return self._when[graph.last]
+                        ready.append((since + delays[follower], follower))
+        return end
 
-    def _due(self, moment: int, since: int) -> int | None:
-        """When a moment happens once all that it came after has; None while it waits for a slot."""
-        graph = self._graph
-        call = moment // 2
-        if moment % 2 and moment < graph.first and call in graph.resource_of:
-            name = graph.resource_of[call]
-            if name in self._free:
-                return self._acquire(name, call, since)
-        return since + self._delay(moment)
+    def _changed_delays(self) -> list[int]:
+        graph, scale, left_out = self._graph, self._change.scale, self._change.left_out
+        found = list(graph.delay)
+        for moment, owner in enumerate(graph.owner):
+            if not found[moment]:
+                continue
+            if left_out and (
+                owner in left_out
+                or any(each % 2 and each // 2 in left_out for each in graph.before[moment])
+            ):
+                found[moment] = 0
+            elif owner in scale:
+                found[moment] = round(found[moment] * scale[owner])
+        return found
 
-    def _delay(self, moment: int) -> int:
-        graph, change = self._graph, self._change
-        lag = graph.delay[moment]
-        if not lag:
-            return 0
-        owner = graph.owner[moment]
-        left_out = change.left_out
-        if left_out and (
-            owner in left_out
-            or any(each % 2 and each // 2 in left_out for each in graph.before[moment])
-        ):
-            return 0
-        factor = change.scale.get(owner)
-        return lag if factor is None else round(lag * factor)
-
-    def _acquire(self, name: str, call: int, now: int) -> int | None:
-        if call in self._change.left_out:
-            return now
+    def _acquire(self, wait: int) -> bool:
+        """Whether a slot is free now; otherwise the wait is queued."""
+        name = self._grants[wait]
+        if wait // 2 in self._change.left_out:
+            return True
         if self._free[name] > 0:
             self._free[name] -= 1
-            self._hold(name, call)
-            return now
-        self._queues[name].append((call, now))
-        return None
+            self._hold(name, wait)
+            return True
+        self._queues[name].append(wait)
+        return False
 
-    def _hold(self, name: str, call: int) -> None:
-        holder = self._index[self._graph.tree.parents[self._graph.tree.spans[call].id].id]
-        self._holds.setdefault(2 * holder + 1, []).append(name)
+    def _hold(self, name: str, wait: int) -> None:
+        """A slot is held until the caller of the wait ends."""
+        self._holds.setdefault(self._graph.holder_of[wait // 2], []).append(name)
 
-    def _end_of_holder(self, moment: int, now: int) -> list[tuple[int, int]]:
+    def _release(self, moment: int) -> list[int]:
+        """The call that ends gives back what it held: the ends of the waits that get it."""
         granted = []
-        for name in self._holds.pop(moment, ()):
+        for name in self._holds.pop(moment):
             if self._queues[name]:
-                call, _ = self._queues[name].popleft()
-                self._hold(name, call)
-                granted.append((now, 2 * call + 1))
+                wait = self._queues[name].popleft()
+                self._hold(name, wait)
+                granted.append(wait)
             else:
                 self._free[name] += 1
         return granted

@@ -269,10 +269,9 @@ def _unread(tree: Tree, owned: Owners) -> set[int]:
         key = (*place, owned.agents[span.id])
         if key not in last or last[key].start_ns < span.start_ns:
             last[key] = span
-    final = {
-        trace: max((at, number) for (of, number), at in rounds.items() if of == trace)[1]
-        for trace, _ in rounds
-    }
+    final: dict[int, str] = {}
+    for (trace, number), _ in sorted(rounds.items(), key=lambda item: item[1]):
+        final[trace] = number
     return {
         span.id
         for (trace, number, _), span in last.items()

@@ -16,7 +16,7 @@ from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
 
-MOST_DEPENDENCIES: Final = 2_000_000
+MOST_DEPENDENCIES: Final = 150_000
 """Beyond so many dependencies no replay is made: it would take longer than anybody waits."""
 FASTER: Final = 0.5
 """What own time is multiplied with when something is twice as fast."""
