@@ -13,6 +13,7 @@ from dytopo_autotrace import account, agent
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
+from dytopo_autotrace.collect.stalls import Stalls
 from dytopo_autotrace.collect.tracing import traces
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Run:
         self._intake: Intake | None = None
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
+        ruleset = installation.ruleset
+        self._stalls = Stalls(self._say, ruleset.stall_after if ruleset else 0.0)
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None if no rule names any."""
@@ -63,6 +66,9 @@ class Run:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)
         self._started_ns = clock.now_ns()
+        if self._installation.is_active:
+            pipeline.consumers.append(self._stalls.learn)
+            pipeline.watchers.append(self._stalls.look)
         if self._store is not None and self._installation.is_active:
             from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
 
@@ -144,8 +150,13 @@ class Run:
             drops=account.drops(self._installation),
             cost=self._cost,
             faults=self._faults,
-            remarks=tuple(account.remarks(self._installation)),
+            remarks=self._remarks,
         )
+
+    @property
+    def _remarks(self) -> tuple[str, ...]:
+        stalled = (f"Stalled, as told while it ran: {said}." for said in self._stalls.told.values())
+        return (*account.remarks(self._installation), *stalled)
 
     def _close_store(self, intake: Intake) -> None:
         from dytopo_autotrace.store.model import RunEnd  # noqa: PLC0415
@@ -211,7 +222,7 @@ class Run:
             },
             cost=self._cost,
             faults=self._faults,
-            remarks=tuple(account.remarks(self._installation)),
+            remarks=self._remarks,
         )
 
     def _say(self, text: str) -> None:

@@ -27,8 +27,8 @@ WORTH_SAYING: Final = 0.10
 _FAILURES_TOLD: Final = 10
 _PREDICTIONS_TOLD: Final = 5
 _CATEGORIES: Final[Mapping[str, str]] = {
-    "faster_agent": "long_poles",
-    "faster_operation": "long_poles",
+    "faster_agent": "what_if",
+    "faster_operation": "what_if",
     "slots": "parallelization",
     "side_by_side": "parallelization",
     "no_retries": "retries",

@@ -270,3 +270,46 @@ def one_round(found: RoundTime, summary: RunSummary, width: int) -> Iterator[Lin
     for graph in summary.topology.graphs:
         if graph.round == found.round and graph.router and graph.router.trace_id == found.trace_id:
             yield from _graph(graph, width)
+
+
+def one_agent(summary: RunSummary, agent: str, width: int) -> Iterator[Line]:
+    """All about one agent: its time, its share of the path, its messages, what it spent."""
+    yield f"AGENT {clean(agent)}", HEADING
+    for each in summary.activities.agents:
+        if each.agent == agent:
+            kinds = (
+                ("busy", each.busy_seconds),
+                ("waiting", each.waiting_seconds),
+                ("unattributed", each.unattributed_seconds),
+                ("idle", each.idle_seconds),
+            )
+            text = ", ".join(f"{name} {wording.seconds(value)}" for name, value in kinds)
+            yield from labelled("time", text, width)
+    for share in summary.critical_path.by_agent:
+        if share.agent == agent:
+            text = f"{wording.seconds(share.seconds)} of the critical path, {share.share:.0%}"
+            yield from labelled("path", text, width)
+    for prediction in summary.what_if.predictions:
+        if prediction.kind == "faster_agent" and prediction.subject == agent:
+            saved = wording.seconds(prediction.saved_seconds)
+            yield from labelled("what if", f"twice as fast saves {saved}", width)
+    for place in summary.topology.agents:
+        if place.agent == agent:
+            text = (
+                f"{place.in_degree} edges in, {place.out_degree} out, centrality "
+                f"{place.degree_centrality:.2f}, betweenness {place.betweenness:.2f}; "
+                f"{place.messages_received} messages read, {place.messages_sent} read by others"
+            )
+            yield from labelled("messages", text, width)
+    for spent in summary.spending.by_agent:
+        if spent.name == agent:
+            yield from labelled("tokens", _said(spent), width)
+    for found in summary.activities.rounds:
+        for each in found.agents:
+            if each.agent == agent:
+                text = (
+                    f"busy {wording.seconds(each.busy_seconds)}, waiting "
+                    f"{wording.seconds(each.waiting_seconds)}, idle "
+                    f"{wording.seconds(each.idle_seconds)}"
+                )
+                yield from labelled(f"round {found.round}", text, width)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TextIO
 
 from rich.cells import cell_len
@@ -18,6 +19,7 @@ from dytopo_autotrace.analyze.findings import AgentRow, FailureGroup, Level
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.analyze.timing import SWARM_ROLES
 from dytopo_autotrace.collect.records import RuleCondition, RuleState
+from dytopo_autotrace.errors import nearest
 from dytopo_autotrace.report import sections
 from dytopo_autotrace.report.lines import HEADING, QUIET, Line, decimal, item, labelled, table
 from dytopo_autotrace.report.table import Column
@@ -51,7 +53,24 @@ _SILENT: Final[dict[RuleCondition, str]] = {
 }
 
 
-def render(summary: RunSummary, file: TextIO, width: int | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which part of the report is wanted; all of it if nothing is said."""
+
+    round: str = ""
+    agent: str = ""
+    failures: bool = False
+    critical_path: bool = False
+    what_if: bool = False
+
+    @property
+    def is_everything(self) -> bool:
+        return self == View()
+
+
+def render(
+    summary: RunSummary, file: TextIO, width: int | None = None, view: View | None = None
+) -> None:
     """Write the report: in the terminal's width, in 80 columns and without colour elsewhere."""
     is_terminal = file.isatty()
     console = Console(
@@ -64,7 +83,7 @@ def render(summary: RunSummary, file: TextIO, width: int | None = None) -> None:
     )
     columns = min(max(console.width, _NARROWEST), _WIDEST)
     encoding = getattr(file, "encoding", None) or "utf-8"
-    for text, style in _page(summary, columns):
+    for text, style in _page(summary, columns, view or View()):
         console.print(Text(_encodable(text, encoding), style), soft_wrap=True)
 
 
@@ -76,13 +95,69 @@ def _encodable(text: str, encoding: str) -> str:
     return text
 
 
-def _page(summary: RunSummary, width: int) -> Iterator[Line]:
+def _page(summary: RunSummary, width: int, view: View) -> Iterator[Line]:
     word, style = _WORDS[summary.verdict.level]
     yield "", ""
     first, *rest = wrap(f"{word}  {clean(summary.verdict.text)}", width)
     yield first, style
     yield from ((line, style) for line in rest)
-    parts = (
+    parts = _everything(summary, width) if view.is_everything else _wanted(summary, width, view)
+    for section in parts:
+        lines = list(section)
+        if lines:
+            yield "", ""
+            for text, style in lines:
+                fits = cell_len(text) <= width
+                yield from ((part, style) for part in ([text] if fits else wrap(text, width)))
+    if summary.cost is not None and view.is_everything:
+        yield "", ""
+        yield from ((line, QUIET) for line in wrap(_cost(summary), width))
+
+
+def _wanted(summary: RunSummary, width: int, view: View) -> Iterator[Iterator[Line]]:
+    if view.failures:
+        yield _failures(summary, width)
+    if view.critical_path:
+        yield sections.critical_path(summary, width, most=20)
+        yield sections.path_steps(summary, width)
+    if view.what_if:
+        yield sections.what_if(summary, width, most=20, evidence=True)
+    if view.round:
+        found = [each for each in summary.activities.rounds if each.round == view.round]
+        known = [each.round for each in summary.activities.rounds]
+        if not found:
+            yield iter(
+                [(f"There is no round {clean(view.round)}. {nearest(view.round, known)}", "")]
+            )
+        for each in found:
+            yield sections.one_round(each, summary, width)
+        told = [group for group in summary.failures if view.round in group.rounds]
+        yield _told(told, width)
+    if view.agent:
+        known = [each.agent for each in summary.activities.agents]
+        if view.agent not in known:
+            yield iter(
+                [(f"There is no agent {clean(view.agent)}. {nearest(view.agent, known)}", "")]
+            )
+            return
+        yield _agents(_of_agent(summary, view.agent), width)
+        yield sections.one_agent(summary, view.agent, width)
+        told = [g for g in summary.failures if view.agent in {name for name, _ in g.agents}]
+        yield _told(told, width)
+
+
+def _of_agent(summary: RunSummary, agent: str) -> RunSummary:
+    rows = tuple(row for row in summary.agents if row.name == agent)
+    return replace(summary, agents=rows)
+
+
+def _told(groups: Sequence[FailureGroup], width: int) -> Iterator[Line]:
+    for number, group in enumerate(groups[:_FAILURES_SHOWN], 1):
+        yield from _failure(number, group, width)
+
+
+def _everything(summary: RunSummary, width: int) -> Sequence[Iterator[Line]]:
+    return (
         _failures(summary, width),
         _header(summary, width),
         _agents(summary, width),
@@ -97,16 +172,6 @@ def _page(summary: RunSummary, width: int) -> Iterator[Line]:
         _rules(summary, width),
         _remarks(summary, width),
     )
-    for section in parts:
-        lines = list(section)
-        if lines:
-            yield "", ""
-            for text, style in lines:
-                fits = cell_len(text) <= width
-                yield from ((part, style) for part in ([text] if fits else wrap(text, width)))
-    if summary.cost is not None:
-        yield "", ""
-        yield from ((line, QUIET) for line in wrap(_cost(summary), width))
 
 
 def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
