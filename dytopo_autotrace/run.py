@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dytopo_autotrace import account, agent
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.loop_watch import LoopWatch
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.stalls import Stalls
@@ -55,6 +56,7 @@ class Run:
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
         ruleset = installation.ruleset
+        self._loops = LoopWatch(pipeline)
         self._stalls = Stalls(self._say, ruleset.stall_after if ruleset else 0.0)
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
@@ -69,6 +71,7 @@ class Run:
         if self._installation.is_active:
             pipeline.consumers.append(self._stalls.learn)
             pipeline.watchers.append(self._stalls.look)
+            pipeline.watchers.append(self._loops.look)
         if self._store is not None and self._installation.is_active:
             from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
 
@@ -103,6 +106,7 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
+        self._loops.finish()
         pipeline.stop()
         if self._intake is not None and self._intake.is_used:
             self._cost = self._measure_cost()

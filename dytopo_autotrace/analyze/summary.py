@@ -8,6 +8,7 @@ from typing import Final
 
 from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.activity import Activities, activities
+from dytopo_autotrace.analyze.blocked import BlockedLoop, blocked_loops
 from dytopo_autotrace.analyze.bottlenecks import bottlenecks
 from dytopo_autotrace.analyze.critical_path import CriticalPath, critical_path
 from dytopo_autotrace.analyze.dependencies import dependencies
@@ -23,6 +24,7 @@ from dytopo_autotrace.analyze.findings import (
     SlowAgent,
     Verdict,
 )
+from dytopo_autotrace.analyze.infection import Infection, infections
 from dytopo_autotrace.analyze.outcomes import outcomes
 from dytopo_autotrace.analyze.ownership import Owners, owners
 from dytopo_autotrace.analyze.spending import Spending, Usage, leaf_usage, spending
@@ -88,6 +90,8 @@ class RunSummary:
     failure_count: int
     failures: tuple[FailureGroup, ...]
     dead_agents: tuple[DeadAgent, ...]
+    infections: tuple[Infection, ...]
+    blocked_loops: tuple[BlockedLoop, ...]
     cancellations: tuple[Cancellation, ...]
     agents: tuple[AgentRow, ...]
     operations: tuple[OperationRow, ...]
@@ -116,6 +120,7 @@ def summarize(run: RunRecords) -> RunSummary:
     groups = stories(found)
     usage = leaf_usage(tree)
     rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
+    messages = topology(tree, owned)
     graph = dependencies(tree)
     path = critical_path(graph, owned)
     predicted = what_if(graph, path, owned)
@@ -137,6 +142,8 @@ def summarize(run: RunRecords) -> RunSummary:
         failure_count=len(found.failures),
         failures=groups,
         dead_agents=found.dead_agents,
+        blocked_loops=blocked_loops(tree, owned),
+        infections=infections(tree, owned, messages),
         cancellations=found.cancellations,
         agents=rows,
         operations=operation_rows(tree, owned, busy),
@@ -144,7 +151,7 @@ def summarize(run: RunRecords) -> RunSummary:
         long_poles=held_up.long_poles,
         recommendations=held_up.recommendations,
         activities=activities(tree, owned, busy),
-        topology=topology(tree, owned),
+        topology=messages,
         critical_path=path,
         what_if=predicted,
         spending=spending(tree, owned, usage, run.prices),

@@ -184,7 +184,7 @@ def _no_retries(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
         below = subtrees(graph.tree, attempts)
         spans = [graph.tree.spans[number] for number in attempts]
         spans.sort(key=lambda span: -graph.tree.seconds(span))
-        text = f"{operation} never failing ({len(attempts)} did)"
+        text = f"no failed tries of {operation} ({len(attempts)})"
         evidence = tuple(span.span_id for span in spans[:_EVIDENCE])
         change = Change(left_out=below)
         yield _Try("no_retries", operation, text, replay(graph, change), evidence)

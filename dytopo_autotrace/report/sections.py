@@ -22,6 +22,25 @@ _PREDICTIONS_SHOWN: Final = 6
 _BARS: Final = " .:-=+*#%@"
 
 
+def blocked(summary: RunSummary, width: int, most: int = 3) -> Iterator[Line]:
+    """What held the event loop, and who stood still."""
+    found = summary.blocked_loops
+    if not found:
+        return
+    yield "WHAT HELD THE EVENT LOOP", HEADING
+    for each in found[:most]:
+        who = wording.call(each.holder) if each.holder else "no watched call"
+        text = f"{who}: {each.where}"
+        if each.standing_still:
+            text += f". Stood still meanwhile: {wording.listing(each.standing_still)}"
+        else:
+            text += ". Nobody else had a call open"
+        text += ". Run it in a thread (asyncio.to_thread), or before the agents start."
+        yield from labelled(wording.seconds(each.seconds), text, width)
+    if len(found) > most:
+        yield f"  and {len(found) - most} more", QUIET
+
+
 def rounds(summary: RunSummary, width: int, most: int = _ROUNDS_SHOWN) -> Iterator[Line]:
     """Each round: how long, how much at once, how much waiting, and its graph's figures."""
     found = summary.activities.rounds

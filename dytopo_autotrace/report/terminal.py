@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.findings import AgentRow, FailureGroup, Level
+from dytopo_autotrace.analyze.infection import Infection
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.analyze.timing import SWARM_ROLES
 from dytopo_autotrace.collect.records import RuleCondition, RuleState
@@ -132,7 +133,7 @@ def _wanted(summary: RunSummary, width: int, view: View) -> Iterator[Iterator[Li
         for each in found:
             yield sections.one_round(each, summary, width)
         told = [group for group in summary.failures if view.round in group.rounds]
-        yield _told(told, width)
+        yield _told(told, summary, width)
     if view.agent:
         known = [each.agent for each in summary.activities.agents]
         if view.agent not in known:
@@ -143,7 +144,7 @@ def _wanted(summary: RunSummary, width: int, view: View) -> Iterator[Iterator[Li
         yield _agents(_of_agent(summary, view.agent), width)
         yield sections.one_agent(summary, view.agent, width)
         told = [g for g in summary.failures if view.agent in {name for name, _ in g.agents}]
-        yield _told(told, width)
+        yield _told(told, summary, width)
 
 
 def _of_agent(summary: RunSummary, agent: str) -> RunSummary:
@@ -151,9 +152,9 @@ def _of_agent(summary: RunSummary, agent: str) -> RunSummary:
     return replace(summary, agents=rows)
 
 
-def _told(groups: Sequence[FailureGroup], width: int) -> Iterator[Line]:
+def _told(groups: Sequence[FailureGroup], summary: RunSummary, width: int) -> Iterator[Line]:
     for number, group in enumerate(groups[:_FAILURES_SHOWN], 1):
-        yield from _failure(number, group, width)
+        yield from _failure(number, group, summary, width)
 
 
 def _everything(summary: RunSummary, width: int) -> Sequence[Iterator[Line]]:
@@ -162,6 +163,7 @@ def _everything(summary: RunSummary, width: int) -> Sequence[Iterator[Line]]:
         _header(summary, width),
         _agents(summary, width),
         _operations(summary, width),
+        sections.blocked(summary, width),
         sections.critical_path(summary, width),
         sections.what_if(summary, width),
         _recommendations(summary, width),
@@ -180,7 +182,7 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
     if told:
         yield "WHAT FAILED, AND WHAT BECAME OF IT", HEADING
     for number, group in enumerate(told[:_FAILURES_SHOWN], 1):
-        yield from _failure(number, group, width)
+        yield from _failure(number, group, summary, width)
     if more := told[_FAILURES_SHOWN:]:
         count = sum(group.count for group in more)
         names = wording.listing([group.headline for group in more], 3)
@@ -202,7 +204,7 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
         yield from ((line, QUIET) for line in wrap(clean(f"Cancelled: {names}"), width))
 
 
-def _failure(number: int, group: FailureGroup, width: int) -> Iterator[Line]:
+def _failure(number: int, group: FailureGroup, summary: RunSummary, width: int) -> Iterator[Line]:
     style = "green" if group.first.rescued else "red"
     for dead in group.dead_agents:
         yield from item(f"{number}.", wording.death(dead), width, style=f"bold {style}")
@@ -213,7 +215,23 @@ def _failure(number: int, group: FailureGroup, width: int) -> Iterator[Line]:
     yield from labelled("cause", group.cause, width)
     yield from labelled("where", group.where, width)
     yield from labelled("became", group.became, width)
+    names = {name for name, _ in group.agents}
+    for each in summary.infections:
+        if each.agent in names:
+            yield from labelled("spread", _spread(each), width)
     yield from labelled("do", group.remedy, width)
+
+
+def _spread(found: Infection) -> str:
+    told = []
+    if found.messages:
+        readers = wording.listing(found.readers) or "others"
+        told.append(
+            f"its failed results were read as {wording.count(found.messages, 'message')} by {readers}"
+        )
+    if found.edges:
+        told.append(f"{wording.count(found.edges, 'edge')} were drawn by what it said it offers")
+    return f"{', and '.join(told)}{wording.in_rounds(found.rounds)}" if told else ""
 
 
 def _header(summary: RunSummary, width: int) -> Iterator[Line]:
