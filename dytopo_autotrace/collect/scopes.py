@@ -7,7 +7,6 @@ buffer from its start on, and its key was read when it began.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final
@@ -173,6 +172,8 @@ def _caller(record: Record) -> tuple[int, int]:
 
 def _id(parent: int, name: str, key: Any) -> int:
     """The same scope has the same id, whenever and wherever it is worked out."""
+    import hashlib  # noqa: PLC0415 - loads OpenSSL, for the first scope, on the background thread
+
     text = f"{parent:x} {name} {type(key).__name__} {key}"
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
 
