@@ -10,6 +10,7 @@ from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.activity import Activities, activities
 from dytopo_autotrace.analyze.blocked import BlockedLoop, blocked_loops
 from dytopo_autotrace.analyze.bottlenecks import bottlenecks
+from dytopo_autotrace.analyze.convergence import Convergence, convergence
 from dytopo_autotrace.analyze.critical_path import CriticalPath, critical_path
 from dytopo_autotrace.analyze.dependencies import dependencies
 from dytopo_autotrace.analyze.findings import (
@@ -100,6 +101,7 @@ class RunSummary:
     recommendations: tuple[Recommendation, ...]
     activities: Activities
     topology: Topology
+    convergence: Convergence
     critical_path: CriticalPath
     what_if: WhatIf
     spending: Spending
@@ -152,6 +154,7 @@ def summarize(run: RunRecords) -> RunSummary:
         recommendations=held_up.recommendations,
         activities=activities(tree, owned, busy),
         topology=messages,
+        convergence=convergence(tree, owned, messages),
         critical_path=path,
         what_if=predicted,
         spending=spending(tree, owned, usage, run.prices),

@@ -49,6 +49,10 @@ def rounds(summary: RunSummary, width: int, most: int = _ROUNDS_SHOWN) -> Iterat
     graphs = {(g.router.trace_id if g.router else "", g.round): g for g in summary.topology.graphs}
     shown = found[:most]
     of = [graphs.get((each.trace_id, each.round)) or graphs.get(("", each.round)) for each in shown]
+    said = {(each.trace_id, each.round): each for each in summary.convergence.rounds}
+    similar = [
+        one.similarity if (one := said.get((each.trace_id, each.round))) else None for each in shown
+    ]
     yield "ROUNDS (seconds)", HEADING
     churn = [g.churn if g else None for g in of]
     columns = [
@@ -59,11 +63,18 @@ def rounds(summary: RunSummary, width: int, most: int = _ROUNDS_SHOWN) -> Iterat
         Column("calls", tuple(str(each.calls) for each in shown), expendable=3),
         Column("edges", tuple(str(len(g.edges)) if g else "" for g in of)),
         Column("density", tuple(f"{g.density:.2f}" if g else "" for g in of), expendable=2),
-        Column("new", tuple(str(len(c.new)) if c else "" for c in churn), expendable=1),
-        Column("gone", tuple(str(len(c.gone)) if c else "" for c in churn), expendable=1),
+        Column(
+            "changed",
+            tuple(f"+{len(c.new)} -{len(c.gone)}" if c else "" for c in churn),
+            expendable=1,
+        ),
         Column("jaccard", tuple(f"{c.jaccard:.2f}" if c else "" for c in churn), expendable=1),
+        Column("similar", tuple("" if s is None else f"{s:.2f}" for s in similar), expendable=4),
     ]
     yield from table(columns, width)
+    if summary.convergence.unchanged:
+        listed = wording.listing(summary.convergence.unchanged, 8)
+        yield from labelled("", f"the same edges as the graph before: round {listed}", width)
     if len(found) > len(shown):
         yield f"  and {len(found) - len(shown)} more", QUIET
 
