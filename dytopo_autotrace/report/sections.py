@@ -60,7 +60,7 @@ def rounds(summary: RunSummary, width: int, most: int = _ROUNDS_SHOWN) -> Iterat
         Column("took", decimal([each.seconds for each in shown])),
         Column("at once", tuple(f"{each.parallelization_factor:.2f}" for each in shown)),
         Column("waiting", decimal([_waiting(each.agents) for each in shown])),
-        Column("calls", tuple(str(each.calls) for each in shown), expendable=3),
+        Column("calls", tuple(str(each.calls) for each in shown), expendable=5),
         Column("edges", tuple(str(len(g.edges)) if g else "" for g in of)),
         Column("density", tuple(f"{g.density:.2f}" if g else "" for g in of), expendable=2),
         Column(
