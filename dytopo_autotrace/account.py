@@ -13,7 +13,7 @@ from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import traces
 
 if TYPE_CHECKING:
-    from dytopo_autotrace.collect.records import RuleState
+    from dytopo_autotrace.collect.records import ModelPrice, RuleState
     from dytopo_autotrace.rules.model import Rule, RuleSet
     from dytopo_autotrace.weave.ledger import Entry
     from dytopo_autotrace.weave.modules import Modules
@@ -37,6 +37,14 @@ def drops(installation: agent.Installation) -> dict[str, int]:
 def elsewhere(where: str, losses: Mapping[str, int]) -> dict[str, int]:
     """Spans that did not get to where they were to be kept, worded as the other losses."""
     return {f"spans {where}: {reason}": count for reason, count in losses.items()}
+
+
+def prices(installation: agent.Installation) -> tuple[ModelPrice, ...]:
+    """What models cost, as the rule file says."""
+    from dytopo_autotrace.collect.records import ModelPrice  # noqa: PLC0415 - at the end of a run only
+
+    known = installation.ruleset.prices if installation.ruleset else ()
+    return tuple(ModelPrice(each.model, each.input, each.output, each.cached) for each in known)
 
 
 def remarks(installation: agent.Installation) -> Iterator[str]:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dytopo_autotrace.collect.failures import failures
+from dytopo_autotrace.collect.messages import Messages
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.settle import Measurer, settle
@@ -45,6 +46,7 @@ measurer = Measurer(metrics)
 counter = CallCounter()
 pipeline.consumers[:] = [
     settle,
+    Messages().link,
     traces.add,
     measurer.measure,
     failures.add_spans,

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from dytopo_autotrace import account, agent
 from dytopo_autotrace.children import Children, has_run, read_kept, together
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.loop_watch import LoopWatch
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
+from dytopo_autotrace.collect.stalls import Stalls
 from dytopo_autotrace.collect.tracing import traces
 from dytopo_autotrace.weave import workers
 
@@ -77,6 +79,9 @@ class Run:
             self._become_a_child()
         self._watches_children = children
         self._children: Children | None = None
+        ruleset = installation.ruleset
+        self._loops = LoopWatch(pipeline)
+        self._stalls = Stalls(self._say, ruleset.stall_after if ruleset else 0.0)
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None if no rule names any."""
@@ -89,6 +94,9 @@ class Run:
         self._started_ns = clock.now_ns()
         if not self._installation.is_active:
             return
+        pipeline.consumers.append(self._stalls.learn)
+        pipeline.watchers.append(self._stalls.look)
+        pipeline.watchers.append(self._loops.look)
         if self._store is not None:
             self._open_intake()
         if self._watches_children and self._installation.weaver is not None:
@@ -218,6 +226,7 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
+        self._loops.finish()
         if self._outlets is not None:
             pipeline.drain()
             self._outlets.finish()
@@ -264,14 +273,17 @@ class Run:
 
         return RunState(
             rules=tuple(account.rule_states(self._installation)),
+            prices=account.prices(self._installation),
             drops=self._drops(stored=False),
             cost=self._cost,
             faults=self._faults,
-            remarks=self._remarks(),
+            remarks=self._remarks,
         )
 
+    @property
     def _remarks(self) -> tuple[str, ...]:
-        remarks = tuple(account.remarks(self._installation))
+        stalled = (f"Stalled, as told while it ran: {said}." for said in self._stalls.told.values())
+        remarks = (*account.remarks(self._installation), *stalled)
         left_out = self._children.left_out if self._children is not None else 0
         if left_out:
             reason = "without a store there is no place for what they record"
@@ -377,11 +389,12 @@ class Run:
             ended_message=message,
             now_ns=clock.now_ns(),
             spans=(*finished, *running),
+            prices=account.prices(self._installation),
             rules=tuple(account.rule_states(self._installation)),
             drops=self._drops(),
             cost=self._cost,
             faults=self._faults,
-            remarks=self._remarks(),
+            remarks=self._remarks,
         )
 
     def _drops(self, *, stored: bool = True) -> dict[str, int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dytopo_autotrace.analyze import wording
+from dytopo_autotrace.analyze.critical_path import critical_path
+from dytopo_autotrace.analyze.dependencies import dependencies
 from dytopo_autotrace.analyze.findings import (
     FailureGroup,
     LongPole,
@@ -24,6 +26,7 @@ from dytopo_autotrace.analyze.recommendations import (
 from dytopo_autotrace.analyze.stories import stories
 from dytopo_autotrace.analyze.timing import busy_ns, parallelization
 from dytopo_autotrace.analyze.tree import Tree, build
+from dytopo_autotrace.analyze.what_if import Prediction, what_if
 from dytopo_autotrace.collect.span import Span
 
 TARGET_SCORE: Final = 70
@@ -47,6 +50,7 @@ def bottlenecks(
     busy: Mapping[int, int],
     failures: int,
     groups: Sequence[FailureGroup],
+    predictions: Sequence[Prediction] = (),
 ) -> Bottlenecks:
     """Find what held the records' run up; `groups` are its failures, the gravest first."""
     factor = parallelization(tree, busy)
@@ -56,7 +60,7 @@ def bottlenecks(
         factor,
         poles,
         slow,
-        recommendations(tree, owned, busy, factor, groups, slow, poles),
+        recommendations(tree, owned, busy, factor, groups, slow, poles, predictions),
         score(factor, len(poles) + len(slow), failures) if tree.spans else 0.0,
     )
 
@@ -80,7 +84,10 @@ def analyze(spans: Iterable[Span], now_ns: int | None = None) -> dict[str, Any]:
     owned = owners(tree)
     busy = busy_ns(tree)
     found = outcomes(tree, owned)
-    result = bottlenecks(tree, owned, busy, len(found.failures), stories(found))
+    graph = dependencies(tree)
+    path = critical_path(graph, owned)
+    predicted = what_if(graph, path, owned).predictions
+    result = bottlenecks(tree, owned, busy, len(found.failures), stories(found), predicted)
     traces = tree.traces
     return {
         "trace_id": f"{traces[0]:032x}" if traces else "",
@@ -91,8 +98,24 @@ def analyze(spans: Iterable[Span], now_ns: int | None = None) -> dict[str, Any]:
         "long_poles": _classic_poles(result),
         "error_count": len(found.failures),
         "recommendations": [
-            {"priority": each.priority, "category": each.category, "message": each.message}
+            {
+                "priority": each.priority,
+                "category": each.category,
+                "message": each.message,
+                "saved_seconds": each.saved_seconds,
+                "sureness": each.sureness,
+                "evidence": list(each.evidence),
+            }
             for each in result.recommendations
+        ],
+        "critical_path": [
+            {
+                "operation": each.operation,
+                "agent": each.agent,
+                "seconds": each.seconds,
+                "share": each.share,
+            }
+            for each in path.by_operation[:_SLOWEST_LISTED]
         ],
         "performance_score": result.score,
     }

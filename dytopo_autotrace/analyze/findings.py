@@ -224,6 +224,13 @@ class Recommendation:
     priority: Priority
     category: str
     message: str
+    saved_seconds: float | None = None
+    """Predicted by replay, see `what_if`; None where nothing was predicted."""
+    sureness: str = ""
+    evidence: tuple[str, ...] = ()
+    """Ids of the spans that say so."""
+    from_replay: bool = False
+    """Whether a prediction is all that it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ def owners(tree: Tree) -> Owners:
     """Agent and round of every span.
 
     The agent is the span's own, else its caller's, else that of all the calls below it if they have
-    but one. The round is the span's own, else the last that a manager named beside it before it
-    began, else its caller's.
+    but one. The round is the span's own, else that of the scope around it, else the last that a
+    manager named beside it before it began, else its caller's.
     """
     below = _below(tree)
     agents: dict[int, str] = {}
@@ -57,7 +57,7 @@ def owners(tree: Tree) -> Owners:
         parent = tree.parent_of(span)
         above = agents[parent.id] if parent is not None else ""
         agents[span.id] = span.agent or above or below.get(span.id) or ""
-        rounds[span.id] = _round(span)
+        rounds[span.id] = _round(span) or _round_around(tree, span)
         if parent is None:
             continue
         if span.role == "manager" and rounds[span.id]:
@@ -65,6 +65,18 @@ def owners(tree: Tree) -> Owners:
         elif not rounds[span.id]:
             rounds[span.id] = announced.get(parent.id) or rounds[parent.id]
     return Owners(agents, rounds)
+
+
+def _round_around(tree: Tree, span: Span) -> str:
+    """The round of the scopes that the span was recorded directly below."""
+    scope = tree.within.get(span.id)
+    seen: set[int] = set()
+    while scope is not None and scope.id not in seen:
+        if number := _round(scope):
+            return number
+        seen.add(scope.id)
+        scope = tree.within.get(scope.id)
+    return ""
 
 
 def _below(tree: Tree) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dytopo_autotrace.analyze import wording
@@ -18,12 +18,21 @@ from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.timing import covered_ns, operation_rows
 from dytopo_autotrace.analyze.tree import Tree
+from dytopo_autotrace.analyze.what_if import Prediction
 from dytopo_autotrace.collect.span import Span
 
 FULL_PARALLELIZATION: Final = 2.0
 WORTH_SAYING: Final = 0.10
 """Share of the time watched below which a saving is not worth a recommendation."""
 _FAILURES_TOLD: Final = 10
+_PREDICTIONS_TOLD: Final = 5
+_CATEGORIES: Final[Mapping[str, str]] = {
+    "faster_agent": "what_if",
+    "faster_operation": "what_if",
+    "slots": "parallelization",
+    "side_by_side": "parallelization",
+    "no_retries": "retries",
+}
 _UNCACHED_ROLES: Final = frozenset({"orchestrator", "manager", "worker", "llm", "attempt"})
 _ORDER: Final[Mapping[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
@@ -36,16 +45,62 @@ def recommendations(
     groups: Sequence[FailureGroup],
     slow: Sequence[SlowAgent],
     poles: Sequence[LongPole],
+    predictions: Sequence[Prediction] = (),
 ) -> tuple[Recommendation, ...]:
-    """What to do, the most pressing first; of many kinds of failure only the gravest."""
+    """What to do, the most pressing first; of many kinds of failure only the gravest.
+
+    Of one priority, what is predicted to save the most comes first.
+    """
     found = [
         *(_about_failure(group) for group in groups[:_FAILURES_TOLD]),
-        *(about_slow_agent(each) for each in slow),
+        *(
+            _predicted(about_slow_agent(each), predictions, "faster_agent", each.agent)
+            for each in slow
+        ),
         *_about_long_poles(poles),
-        *_about_parallelization(tree, owned, busy, factor),
+        *_about_parallelization(tree, owned, busy, factor, predictions),
         *_about_caching(tree, busy),
     ]
-    return tuple(sorted(found, key=lambda each: _ORDER[each.priority]))
+    told = {each.evidence for each in found if each.saved_seconds is not None}
+    found += [
+        _about_prediction(each)
+        for each in predictions[:_PREDICTIONS_TOLD]
+        if each.evidence not in told
+    ]
+    return tuple(
+        sorted(found, key=lambda each: (_ORDER[each.priority], -(each.saved_seconds or 0.0)))
+    )
+
+
+def _predicted(
+    said: Recommendation, predictions: Sequence[Prediction], kind: str, subject: str
+) -> Recommendation:
+    """The same with what the replay predicts, if that was tried."""
+    for each in predictions:
+        if each.kind == kind and each.subject == subject:
+            return replace(
+                said,
+                message=f"{said.message} Replayed with {each.text}, the run takes "
+                f"{wording.seconds(each.saved_seconds)} less.",
+                saved_seconds=each.saved_seconds,
+                sureness=each.sureness,
+                evidence=each.evidence,
+            )
+    return said
+
+
+def _about_prediction(found: Prediction) -> Recommendation:
+    share = found.saved_share
+    return Recommendation(
+        "high" if share > 0.3 else "medium" if share > WORTH_SAYING else "low",
+        _CATEGORIES[found.kind],
+        f"With {found.text} the run would take {wording.seconds(found.seconds)}: "
+        f"{wording.seconds(found.saved_seconds)} less ({share:.0%}).",
+        found.saved_seconds,
+        found.sureness,
+        found.evidence,
+        from_replay=True,
+    )
 
 
 def _about_failure(group: FailureGroup) -> Recommendation:
@@ -103,7 +158,11 @@ def _about_long_poles(poles: Sequence[LongPole]) -> list[Recommendation]:
 
 
 def _about_parallelization(
-    tree: Tree, owned: Owners, busy: Mapping[int, int], factor: float
+    tree: Tree,
+    owned: Owners,
+    busy: Mapping[int, int],
+    factor: float,
+    predictions: Sequence[Prediction],
 ) -> list[Recommendation]:
     """What calls that never ran side by side would save if they did, or else the largest share."""
     if not tree.spans or factor >= FULL_PARALLELIZATION:
@@ -114,17 +173,16 @@ def _about_parallelization(
     if worst is not None and worst.taken - worst.longest >= WORTH_SAYING * wall:
         who = wording.listing([name for name in worst.agents if name])
         saved = (worst.taken - worst.longest) / max(wall, 1)
-        return [
-            Recommendation(
-                "high" if saved > 0.3 else "medium",
-                "parallelization",
-                f"{wording.count(worst.calls, 'call')} of {worst.operation}"
-                f"{f' ({who})' if who else ''} took {wording.seconds(worst.taken / 1e9)} one after "
-                "another; side by side they would take as long as the slowest, "
-                f"{wording.seconds(worst.longest / 1e9)}. "
-                "Start those together that do not need each other's results.",
-            )
-        ]
+        said = Recommendation(
+            "high" if saved > 0.3 else "medium",
+            "parallelization",
+            f"{wording.count(worst.calls, 'call')} of {worst.operation}"
+            f"{f' ({who})' if who else ''} took {wording.seconds(worst.taken / 1e9)} one after "
+            "another; side by side they would take as long as the slowest, "
+            f"{wording.seconds(worst.longest / 1e9)}. "
+            "Start those together that do not need each other's results.",
+        )
+        return [_predicted(said, predictions, "side_by_side", worst.operation)]
     if len(tree.spans) < 3:
         return []
     top = operation_rows(tree, owned, busy, 1)[0]

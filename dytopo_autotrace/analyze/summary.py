@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from dytopo_autotrace.analyze import wording
+from dytopo_autotrace.analyze.activity import Activities, activities
+from dytopo_autotrace.analyze.blocked import BlockedLoop, blocked_loops
 from dytopo_autotrace.analyze.bottlenecks import bottlenecks
+from dytopo_autotrace.analyze.convergence import Convergence, convergence
+from dytopo_autotrace.analyze.critical_path import CriticalPath, critical_path
+from dytopo_autotrace.analyze.dependencies import dependencies
 from dytopo_autotrace.analyze.findings import (
     AgentRow,
     Cancellation,
@@ -20,16 +25,19 @@ from dytopo_autotrace.analyze.findings import (
     SlowAgent,
     Verdict,
 )
+from dytopo_autotrace.analyze.infection import Infection, infections
 from dytopo_autotrace.analyze.outcomes import outcomes
 from dytopo_autotrace.analyze.ownership import Owners, owners
+from dytopo_autotrace.analyze.spending import Spending, Usage, leaf_usage, spending
 from dytopo_autotrace.analyze.stories import stories
 from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
+from dytopo_autotrace.analyze.topology import Topology, topology
 from dytopo_autotrace.analyze.tree import Tree, build
+from dytopo_autotrace.analyze.what_if import WhatIf, what_if
 from dytopo_autotrace.collect.records import (
     Cost,
     RuleState,
     RunRecords,
-    Tokens,
     records_from_json,
     records_to_json,
 )
@@ -40,15 +48,12 @@ __all__ = [
     "RuleState",
     "RunRecords",
     "RunSummary",
-    "Tokens",
     "records_from_json",
     "records_to_json",
     "summarize",
 ]
 
 _TASK_KEY: Final = "task"
-_TOKENS: Final = "tokens"
-"""What a counter's name holds if it counts tokens."""
 _ROUNDS_KEY: Final = "rounds"
 _OUTCOME_KEYS: Final = ("termination_reason", "status")
 
@@ -86,12 +91,20 @@ class RunSummary:
     failure_count: int
     failures: tuple[FailureGroup, ...]
     dead_agents: tuple[DeadAgent, ...]
+    infections: tuple[Infection, ...]
+    blocked_loops: tuple[BlockedLoop, ...]
     cancellations: tuple[Cancellation, ...]
     agents: tuple[AgentRow, ...]
     operations: tuple[OperationRow, ...]
     slow_agents: tuple[SlowAgent, ...]
     long_poles: tuple[LongPole, ...]
     recommendations: tuple[Recommendation, ...]
+    activities: Activities
+    topology: Topology
+    convergence: Convergence
+    critical_path: CriticalPath
+    what_if: WhatIf
+    spending: Spending
     tokens: float | None
     rules: tuple[RuleState, ...]
     drops: tuple[tuple[str, int], ...]
@@ -107,9 +120,14 @@ def summarize(run: RunRecords) -> RunSummary:
     busy = busy_ns(tree)
     found = outcomes(tree, owned)
     groups = stories(found)
-    held_up = bottlenecks(tree, owned, busy, len(found.failures), groups)
-    counted = _tokens(run, tree, owned)
-    rows = agent_rows(tree, owned, _with_callers(counted, tree, owned))
+    usage = leaf_usage(tree)
+    rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
+    messages = topology(tree, owned)
+    graph = dependencies(tree)
+    path = critical_path(graph, owned)
+    predicted = what_if(graph, path, owned)
+    failures = len(found.failures)
+    held_up = bottlenecks(tree, owned, busy, failures, groups, predicted.predictions)
     return RunSummary(
         verdict=_verdict(run, found, groups, held_up.slow_agents),
         service=run.service,
@@ -126,18 +144,26 @@ def summarize(run: RunRecords) -> RunSummary:
         failure_count=len(found.failures),
         failures=groups,
         dead_agents=found.dead_agents,
+        blocked_loops=blocked_loops(tree, owned),
+        infections=infections(tree, owned, messages),
         cancellations=found.cancellations,
         agents=rows,
         operations=operation_rows(tree, owned, busy),
         slow_agents=held_up.slow_agents,
         long_poles=held_up.long_poles,
         recommendations=held_up.recommendations,
-        tokens=sum(counted.values()) if counted else None,
+        activities=activities(tree, owned, busy),
+        topology=messages,
+        convergence=convergence(tree, owned, messages),
+        critical_path=path,
+        what_if=predicted,
+        spending=spending(tree, owned, usage, run.prices),
+        tokens=sum(each.total for each in usage.values()) if usage else None,
         rules=run.rules,
         drops=tuple(sorted(run.drops.items(), key=lambda item: -item[1])),
         cost=_own_cost(run),
         faults=run.faults,
-        remarks=(*run.remarks, *tree.remarks, *_token_remarks(counted, rows)),
+        remarks=(*run.remarks, *tree.remarks, *predicted.remarks),
     )
 
 
@@ -230,43 +256,20 @@ def _rounds(tree: Tree, owned: Owners) -> int:
 
 
 def _with_callers(
-    counted: Mapping[tuple[str, str], float], tree: Tree, owned: Owners
+    usage: Mapping[int, Usage], tree: Tree, owned: Owners
 ) -> dict[tuple[str, str], float]:
     """Tokens of each row and of all that was called on its behalf; not to be added up."""
-    summed = dict(counted)
+    summed: dict[tuple[str, str], float] = {}
     rows_above: dict[int, frozenset[tuple[str, str]]] = {}
     for span in tree.spans:
         parent = tree.parent_of(span)
         above = rows_above[parent.id] if parent else frozenset()
         key = row_key(span, owned)
         rows_above[span.id] = above if key in above else above | {key}
-        spent = sum(
-            value
-            for name, kind, value, _ in span.measurements
-            if kind == "counter" and _TOKENS in name
-        )
-        if spent:
-            for each in above - {key}:
-                summed[each] = summed.get(each, 0) + spent
+        if span.id in usage:
+            for each in rows_above[span.id]:
+                summed[each] = summed.get(each, 0) + usage[span.id].total
     return summed
-
-
-def _tokens(run: RunRecords, tree: Tree, owned: Owners) -> dict[tuple[str, str], float]:
-    """Tokens by row of the agent table: as given, else as the rules' token counters measured them.
-
-    A rule file counts tokens at one role only, so what the spans measured adds up.
-    """
-    counted: dict[tuple[str, str], float] = {}
-    for each in run.tokens:
-        counted[each.role, each.agent] = counted.get((each.role, each.agent), 0) + each.count
-    if counted:
-        return counted
-    for span in tree.spans:
-        for name, kind, value, _ in span.measurements:
-            if kind == "counter" and _TOKENS in name:
-                key = row_key(span, owned)
-                counted[key] = counted.get(key, 0) + value
-    return counted
 
 
 def _own_cost(run: RunRecords) -> OwnCost | None:
@@ -277,15 +280,3 @@ def _own_cost(run: RunRecords) -> OwnCost | None:
     return OwnCost(
         run.cost.calls, run.cost.seconds_per_call, seconds, run.cost.drain_seconds, share
     )
-
-
-def _token_remarks(
-    counted: Mapping[tuple[str, str], float], rows: tuple[AgentRow, ...]
-) -> tuple[str, ...]:
-    shown = {(row.role, row.name) for row in rows}
-    unplaced = {key: number for key, number in counted.items() if key not in shown}
-    if not unplaced:
-        return ()
-    names = wording.listing([" ".join(filter(None, key)) or "nobody" for key in unplaced])
-    number = f"{sum(unplaced.values()):,.0f}"
-    return (f"{number} tokens were counted for {names}, of whom no call was recorded.",)

@@ -17,6 +17,8 @@ from dytopo_autotrace.analyze.tree import Tree, build
 from dytopo_autotrace.collect.span import Span
 
 NO_ROLE: Final = "-"
+WAIT_ROLE: Final = "wait"
+"""Role of calls that only wait: for a slot, a lock, a queue."""
 SWARM_ROLES: Final = ("orchestrator", "manager", "router", "worker", "llm", "tool")
 
 
@@ -35,7 +37,10 @@ def covered_ns(intervals: Iterable[tuple[int, int]]) -> int:
 
 
 def busy_ns(tree: Tree) -> dict[int, int]:
-    """Own time of every span: its interval without those of its children, clipped to it."""
+    """Own time of every span: its interval without those of its children, clipped to it.
+
+    A call of the role `wait` has none: it waits for others, and is not busy.
+    """
     busy: dict[int, int] = {}
     for span in tree.spans:
         start, end = span.start_ns, tree.end_ns(span)
@@ -47,7 +52,7 @@ def busy_ns(tree: Tree) -> dict[int, int]:
             if child_end > child_start:
                 idle += child_end - child_start
                 reach = child_end
-        busy[span.id] = end - start - idle
+        busy[span.id] = end - start - idle if span.role != WAIT_ROLE else 0
     return busy
 
 
@@ -55,7 +60,7 @@ def parallelization(tree: Tree, busy: Mapping[int, int]) -> float:
     """Busy time over wall time: 1.0 for one thing after another, 5.0 for five side by side.
 
     Wall time is the time in which at least one span ran; gaps in which nothing was watched belong
-    to neither. That makes it 1.0 or more for whatever was recorded, and 0.0 for no spans at all.
+    to neither. That makes it 1.0 or more for whatever was recorded without waits, and 0.0 for no spans.
     """
     if not tree.spans:
         return 0.0

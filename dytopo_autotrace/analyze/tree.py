@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.collect.span import NOT_CALLS, SCOPE_ROLE, Span
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Spans of one or several traces, indexed. Keys of the mappings are span ids."""
+    """The calls of one or several traces, indexed. Keys of the mappings are span ids.
+
+    A scope (a round) is no call: who called whom, and what became of an exception, is the same with
+    and without one. Scopes are kept beside the calls, in `scopes` and `within`.
+    """
 
     spans: tuple[Span, ...]
     """Depth first: a parent before its children, children in order of start."""
@@ -20,6 +24,12 @@ class Tree:
     depths: Mapping[int, int]
     ends: Mapping[int, int]
     """When each span ended; of one that still runs, the moment it was measured up to."""
+    scopes: tuple[Span, ...]
+    """Spans of the role `scope`, in order of start."""
+    within: Mapping[int, Span]
+    """The innermost scope that a call or a scope was recorded directly below."""
+    others: tuple[Span, ...]
+    """Spans that are neither calls nor scopes, such as times in which the event loop stood still."""
     remarks: tuple[str, ...]
     """What was odd about the records, one sentence each."""
 
@@ -55,11 +65,12 @@ class Tree:
         return tuple(dict.fromkeys(span.trace for span in (*self.roots, *self.spans)))
 
 
-def build(spans: Iterable[Span], now_ns: int | None = None) -> Tree:
+def build(spans: Iterable[Span], now_ns: int | None = None, *, as_recorded: bool = False) -> Tree:
     """Index spans that may come in any order, incomplete, repeated or linked in a circle.
 
     `now_ns` is the moment that spans still running are measured up to; by default the latest
-    moment found in the records.
+    moment found in the records. `as_recorded` is for those who show the spans: scopes then are
+    parents as any other span.
     """
     by_id, repeated = _unique(spans)
     known = by_id.values()
@@ -76,14 +87,21 @@ def build(spans: Iterable[Span], now_ns: int | None = None) -> Tree:
             running[span.operation] = running.get(span.operation, 0) + 1
             ends[span.id] = max(now_ns, span.start_ns)
 
+    left_out = frozenset() if as_recorded else NOT_CALLS
+    calls = [each for each in known if each.role not in left_out]
+    beside = sorted((each for each in known if each.role in left_out), key=_by_start)
+    scopes = [each for each in beside if each.role == SCOPE_ROLE]
+    others = [each for each in beside if each.role != SCOPE_ROLE]
+    within = _within(known, by_id) if scopes else {}
+
     children: dict[int, list[Span]] = {}
     parents: dict[int, Span] = {}
     roots: list[Span] = []
     orphans = 0
-    for span in sorted(known, key=_by_start):
-        parent = _above(span, by_id)
+    for span in sorted(calls, key=_by_start):
+        parent = _above(span, by_id, left_out)
         if parent is None:
-            orphans += span.parent != 0
+            orphans += _outside(span, by_id, left_out) != 0
             roots.append(span)
         else:
             parents[span.id] = parent
@@ -94,8 +112,8 @@ def build(spans: Iterable[Span], now_ns: int | None = None) -> Tree:
     for root in roots:
         _walk(root, children, ordered, depths)
     circles = 0
-    if len(ordered) < len(by_id):
-        for span in sorted(known, key=_by_start):
+    if len(ordered) < len(calls):
+        for span in sorted(calls, key=_by_start):
             if span.id not in depths:
                 circles += 1
                 root = _cut_circle(span, parents, children)
@@ -109,6 +127,9 @@ def build(spans: Iterable[Span], now_ns: int | None = None) -> Tree:
         parents,
         depths,
         ends,
+        tuple(scopes),
+        within,
+        tuple(others),
         _remarks(orphans, repeated, backwards, circles, running),
     )
 
@@ -121,15 +142,47 @@ def ancestors(tree: Tree, span: Span) -> Iterator[Span]:
         above = tree.parent_of(above)
 
 
-def _above(span: Span, by_id: Mapping[int, Span]) -> Span | None:
+def _above(span: Span, by_id: Mapping[int, Span], left_out: frozenset[str]) -> Span | None:
     """The span's parent; of a root, the span under which its trace was begun.
 
     An orchestrator begins a trace of its own, linked to the span around it, which waits for it as
     for any other call.
     """
-    if span.parent:
-        return by_id.get(span.parent)
+    if parent := _outside(span, by_id, left_out):
+        return by_id.get(parent)
     return next((by_id[link] for link in span.links if link in by_id and link != span.id), None)
+
+
+def _outside(span: Span, by_id: Mapping[int, Span], left_out: frozenset[str]) -> int:
+    """The id of what called it, which scopes around it did not."""
+    parent = span.parent
+    seen: set[int] = set()
+    while (above := by_id.get(parent)) is not None and above.role in left_out:
+        if parent in seen:
+            return 0
+        seen.add(parent)
+        parent = above.parent
+    return parent
+
+
+def _within(spans: Iterable[Span], by_id: Mapping[int, Span]) -> dict[int, Span]:
+    return {
+        span.id: above
+        for span in spans
+        if (above := by_id.get(span.parent)) is not None
+        and above.role == SCOPE_ROLE
+        and above is not span
+    }
+
+
+def scope_of(tree: Tree, span: Span) -> Span | None:
+    """The innermost scope around a call: its own, or that of whoever called it."""
+    at: Span | None = span
+    while at is not None:
+        if (scope := tree.within.get(at.id)) is not None:
+            return scope
+        at = tree.parent_of(at)
+    return None
 
 
 def _by_start(span: Span) -> tuple[int, int]:

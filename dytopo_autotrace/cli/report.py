@@ -15,8 +15,23 @@ from dytopo_autotrace.store.model import said
 @click.command("report")
 @click.argument("run", required=False)
 @store_option
+@click.option("--round", "number", default="", help="Only this round.")
+@click.option("--agent", default="", help="Only this agent.")
+@click.option("--failures", is_flag=True, help="Only what failed.")
+@click.option("--critical-path", is_flag=True, help="Only what decided the wall time, in steps.")
+@click.option("--what-if", is_flag=True, help="Only what would help, with evidence.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
-def command(run: str | None, store: str | None, *, as_json: bool) -> None:
+def command(
+    run: str | None,
+    store: str | None,
+    *,
+    number: str,
+    agent: str,
+    failures: bool,
+    critical_path: bool,
+    what_if: bool,
+    as_json: bool,
+) -> None:
     """Report RUN: an id, or the beginning of one; by default the latest.
 
     A run that died is told up to the last that was heard of it, with what was running then.
@@ -35,4 +50,5 @@ def command(run: str | None, store: str | None, *, as_json: bool) -> None:
         return
     from dytopo_autotrace.report import terminal
 
-    terminal.render(summary, sys.stdout)
+    view = terminal.View(number, agent, failures, critical_path, what_if)
+    terminal.render(summary, sys.stdout, view=view)

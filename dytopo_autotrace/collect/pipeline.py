@@ -12,10 +12,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 
 from dytopo_autotrace.collect import ids
+from dytopo_autotrace.collect.scopes import Scopes
 from dytopo_autotrace.collect.span import (
     END_NS,
     ID,
@@ -71,6 +72,7 @@ class Pipeline:
         """What draining has cost so far."""
         self.faults: dict[str, int] = {}
         self._open: dict[int, Record] = {}
+        self._scopes = Scopes()
         self._told: frozenset[int] = frozenset()
         self._taken = self._unwatched = 0
         self._was_full = False
@@ -120,8 +122,13 @@ class Pipeline:
         # Later ones first, so that of two that end in one tick the inner one stays before the outer.
         ended.reverse()
         done = [from_record(record) for record in ended if record[OUTCOME] is not VOID]
-        done.sort(key=_end)
+        self._scopes.place(done)
         self.finished += len(done)
+        done = [*self._scopes.closed_by(ended), *done]
+        done.sort(key=_end)
+        self._hand_over(done)
+
+    def _hand_over(self, done: list[Span]) -> None:
         for consumer in self.consumers:
             try:
                 consumer(done)
@@ -148,6 +155,7 @@ class Pipeline:
             pass
         if taken:
             self._taken += len(taken)
+            self._scopes.opened_by(taken)
             self._last_id = max(self._last_id, *map(itemgetter(ID), taken))
 
     def _count(self, where: str, fault: BaseException) -> None:
@@ -158,7 +166,12 @@ class Pipeline:
         """The spans that are running now, in the order of their start."""
         self.drain()
         with self._lock:
-            return sorted(map(from_record, self._open.values()), key=_start)
+            return sorted(self._running_spans(self._open.values()), key=_start)
+
+    def _running_spans(self, records: Iterable[Record]) -> list[Span]:
+        spans = list(map(from_record, records))
+        self._scopes.place(spans)
+        return [*self._scopes.running(), *spans]
 
     def ensure_running(self) -> None:
         """Start the background thread unless it runs; called when a trace begins, never per call."""
@@ -195,6 +208,7 @@ class Pipeline:
             pause = pause_after(time.perf_counter() - began, len(self.buffer) / self.capacity)
         if self._last is not None:
             self.drain()
+            self._end_scopes()
             self._end()
 
     def _end(self) -> None:
@@ -229,8 +243,9 @@ class Pipeline:
             return
         with self._lock:
             began = time.perf_counter()
-            opened = [from_record(r) for key, r in self._open.items() if key not in self._told]
-            self._told = frozenset(self._open)
+            running = self._running_spans(self._open.values())
+            opened = [span for span in running if span.id not in self._told]
+            self._told = frozenset(span.id for span in running)
             self.drain_seconds += time.perf_counter() - began
         for watcher in self.watchers:
             try:
@@ -256,8 +271,16 @@ class Pipeline:
                 self._last = None
                 return False
         self.drain()
+        self._end_scopes()
         self._end()
         return True
+
+    def _end_scopes(self) -> None:
+        """Close the scopes that no watched caller closes, now that nothing will follow."""
+        with self._lock:
+            ended = [] if self._open else self._scopes.end_rootless()
+            if ended:
+                self._hand_over(ended)
 
     def _halt(self) -> threading.Thread | None:
         """Have the thread end; None if there is none."""
@@ -276,6 +299,7 @@ class Pipeline:
         with self._lock:
             self.buffer.clear()
             self._open.clear()
+            self._scopes.clear()
             self.finished = self._taken = self._unwatched = 0
             self.drain_seconds = 0.0
             self.faults.clear()

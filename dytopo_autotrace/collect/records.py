@@ -40,12 +40,14 @@ class RuleState:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """Tokens counted for one role and agent."""
+class ModelPrice:
+    """What a million tokens of a model cost, as the rule file says; `model` may have `*` and `?`."""
 
-    role: str
-    agent: str
-    count: float
+    model: str
+    input: float
+    output: float
+    cached: float | None = None
+    """Of tokens read from a cache; None if they cost what others cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class RunRecords:
     ended_message: str = ""
     now_ns: int = 0
     spans: tuple[Span, ...] = ()
-    tokens: tuple[Tokens, ...] = ()
+    prices: tuple[ModelPrice, ...] = ()
     rules: tuple[RuleState, ...] = ()
     drops: Mapping[str, int] = field(default_factory=dict)
     cost: Cost | None = None
@@ -98,7 +100,7 @@ def records_to_json(records: RunRecords) -> str:
             "ended_message": records.ended_message,
             "now_unix_ns": clock.unix_ns(records.now_ns),
             "spans": [_span_to_plain(span) for span in records.spans],
-            "tokens": [[each.role, each.agent, _plain(each.count)] for each in records.tokens],
+            "prices": [[p.model, p.input, p.output, p.cached] for p in records.prices],
             "rules": [
                 {
                     "name": rule.name,
@@ -154,9 +156,7 @@ def _records_from(document: dict[str, Any]) -> RunRecords:
         ended_message=str(document.get("ended_message", "")),
         now_ns=clock.counter_ns(now) if now is not None else clock.now_ns(),
         spans=tuple(_span_from_plain(plain, sites) for plain in document.get("spans", ())),
-        tokens=tuple(
-            Tokens(role, agent, count) for role, agent, count in document.get("tokens", ())
-        ),
+        prices=tuple(ModelPrice(*each) for each in document.get("prices", ())),
         rules=tuple(RuleState(**rule) for rule in document.get("rules", ())),
         drops={str(reason): int(count) for reason, count in document.get("drops", {}).items()},
         cost=Cost(*cost) if cost else None,

@@ -48,12 +48,26 @@ class Site:
     measurements: tuple[Measurement, ...] = ()
     failed_if: str = ""
     max_length: int = 1024
+    scope: str = ""
+    """Name of the scope that each call opens or continues; its key is captured as `SCOPE`."""
+    stall_after: float = 0.0
+    """Seconds after which an open call is told of; 0 where the rule does not say."""
+    receives: bool = False
+    """Whether `receives` among the captured values names agents whose output the call read."""
 
 
 AGENT: Final = "\0agent"
 """Reserved capture name: the value is the span's agent."""
 FAILED: Final = "\0failed"
 """Reserved capture name: a true value means that the call failed although it raised nothing."""
+SCOPE: Final = "\0scope"
+"""Reserved capture name: the value says which scope the call opens or continues."""
+RECEIVES: Final = "receives"
+"""Capture name of the agents whose output a call read."""
+SCOPE_ROLE: Final = "scope"
+"""Role of a span that no function call owns."""
+NOT_CALLS: Final = frozenset({SCOPE_ROLE, "blocked"})
+"""Roles of spans that no function call owns; callers and callees are those of the calls alone."""
 RESERVED: Final = "\0"
 """Prefix of capture names that are not attributes."""
 

@@ -75,7 +75,12 @@ class Run:
         self.records = records
         self.content = content
         self.service = text(records.service) or UNKNOWN_SERVICE
-        self.tree: Tree = build(records.spans, records.now_ns or None)
+        self.tree: Tree = build(records.spans, records.now_ns or None, as_recorded=True)
+
+    @cached_property
+    def calls(self) -> Tree:
+        """Who called whom, as the analyzers see it: without the scopes in between."""
+        return build(self.records.spans, self.records.now_ns or None)
 
     @cached_property
     def owners(self) -> Owners:

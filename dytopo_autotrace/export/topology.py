@@ -8,16 +8,15 @@ output says so; nothing is guessed from who ran after whom.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.analyze.ownership import owners
+from dytopo_autotrace.analyze.topology import RoundGraph
+from dytopo_autotrace.analyze.topology import topology as analyzed
 from dytopo_autotrace.export.run import Run
-from dytopo_autotrace.export.values import plain, text
-
-EDGES_KEY: Final = "edges"
-"""Metadata key under which a router's edges are captured."""
+from dytopo_autotrace.export.values import text
 
 _LONGEST_LABEL: Final = 80
 _MERMAID_SPECIAL: Final = re.compile(r"[^\w \-.,:/+()…\u0080-\U0010ffff]|[-.+)](?= )")
@@ -30,6 +29,8 @@ class Graph:
     title: str
     edges: dict[tuple[str, str], float | None] = field(default_factory=dict)
     agents: dict[str, None] = field(default_factory=dict)
+    cut: set[tuple[str, str]] = field(default_factory=set)
+    """Edges that the program is known to have cut: drawn with a broken line."""
     unread: int = 0
     """Entries of the captured list that are no edge, such as a mark that it was cut."""
 
@@ -45,21 +46,20 @@ class Topology:
 
 def topology(run: Run) -> Topology:
     """The graphs of a run, by the best that was recorded."""
-    routers = [span for span in run.tree.spans if span.role == "router"]
-    routers = [span for span in routers if isinstance(span.metadata.get(EDGES_KEY), (list, tuple))]
-    if routers:
-        routers.sort(key=lambda span: (span.start_ns, span.id))
-        graphs = tuple(_captured(run, span) for span in routers)
-        return Topology("Edges as the router captured them.", graphs)
-    messages = _messages(run)
-    if messages.edges:
-        said = "Messages between agents, from span links; the number is how many."
-        return Topology(said, (messages,), counts_messages=True)
-    return Topology(
-        "No edges were recorded: no span of role router captured `edges`, and no span links to one "
-        "of another agent.",
-        (),
+    found = analyzed(run.calls, owners(run.calls))
+    if found.source == "none":
+        return Topology(
+            "No edges were recorded: no span of role router captured `edges`, and no span links to "
+            "one of another agent.",
+            (),
+        )
+    counts = found.source == "messages"
+    said = (
+        "Messages between agents, from span links; the number is how many."
+        if counts
+        else "Edges as the router captured them."
     )
+    return Topology(said, tuple(_graph(each) for each in found.graphs), counts_messages=counts)
 
 
 def mermaid(run: Run) -> Iterator[str]:
@@ -74,7 +74,8 @@ def mermaid(run: Run) -> Iterator[str]:
         lines += [f"    {name}[{_mermaid(agent)}]" for agent, name in names.items()]
         for (source, target), weight in graph.edges.items():
             label = "" if weight is None else f"|{_mermaid(_weight(weight))}|"
-            lines.append(f"    {names[source]} -->{label} {names[target]}")
+            line = "-.->" if (source, target) in graph.cut else "-->"
+            lines.append(f"    {names[source]} {line}{label} {names[target]}")
         lines.append("  end")
         if graph.unread:
             lines.append(f"  %% {_unread(graph)}")
@@ -92,8 +93,10 @@ def graphviz(run: Run) -> Iterator[str]:
         lines = [f"  subgraph cluster_{number} {{", f"    label={_dot(graph.title)};"]
         lines += [f"    {name} [label={_dot(agent)}];" for agent, name in names.items()]
         for (source, target), weight in graph.edges.items():
-            label = "" if weight is None else f" [label={_dot(_weight(weight))}]"
-            lines.append(f"    {names[source]} -> {names[target]}{label};")
+            said = [] if weight is None else [f"label={_dot(_weight(weight))}"]
+            said += ["style=dashed"] if (source, target) in graph.cut else []
+            styled = f" [{', '.join(said)}]" if said else ""
+            lines.append(f"    {names[source]} -> {names[target]}{styled};")
         lines.append("  }")
         if graph.unread:
             lines.append(f"  // {_unread(graph)}")
@@ -101,54 +104,20 @@ def graphviz(run: Run) -> Iterator[str]:
     yield "}\n"
 
 
-def _captured(run: Run, router: Span) -> Graph:
-    number = run.owners.rounds[router.id]
-    graph = Graph(f"round {text(number)}" if number else text(router.operation))
-    for entry in plain(router.metadata[EDGES_KEY]):
-        edge = _edge(entry)
-        if edge is None:
-            graph.unread += 1
-            continue
-        source, target, weight = edge
-        _add(graph, source, target)
-        graph.edges[source, target] = weight
-    for agent in _names(router.metadata.get("isolated")):
-        graph.agents.setdefault(agent)
+def _graph(found: RoundGraph) -> Graph:
+    name = found.router.operation if found.router else "messages"
+    graph = Graph(f"round {text(found.round)}" if found.round else text(name))
+    for edge in found.edges:
+        source, target = text(edge.source), text(edge.target)
+        graph.agents.setdefault(source)
+        graph.agents.setdefault(target)
+        graph.edges[source, target] = edge.weight
+    for agent in found.isolated:
+        graph.agents.setdefault(text(agent))
+    if found.cut_recorded:
+        graph.cut = {(text(source), text(target)) for source, target in found.cut}
+    graph.unread = found.damaged
     return graph
-
-
-def _edge(entry: Any) -> tuple[str, str, float | None] | None:
-    if isinstance(entry, dict):
-        entry = [entry.get("source"), entry.get("target"), entry.get("weight")]
-    if not isinstance(entry, list) or len(entry) < 2:
-        return None
-    source, target, weight = (*entry, None)[:3]
-    if not isinstance(source, (str, int)) or not isinstance(target, (str, int)):
-        return None
-    is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    return text(source), text(target), weight if is_number else None
-
-
-def _names(value: Any) -> Sequence[str]:
-    listed = plain(value) if isinstance(value, (list, tuple, set)) else []
-    return [each for each in listed if isinstance(each, str) and not each.startswith("… ")]
-
-
-def _messages(run: Run) -> Graph:
-    graph = Graph("messages")
-    for span in run.tree.spans:
-        receiver = run.owners.agents[span.id]
-        for sender in map(run.owners.agents.__getitem__, (one.id for one in run.linked(span))):
-            if sender and receiver and sender != receiver:
-                source, target = text(sender), text(receiver)
-                _add(graph, source, target)
-                graph.edges[source, target] = (graph.edges.get((source, target)) or 0) + 1
-    return graph
-
-
-def _add(graph: Graph, source: str, target: str) -> None:
-    graph.agents.setdefault(source)
-    graph.agents.setdefault(target)
 
 
 def _unread(graph: Graph) -> str:

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from dytopo_autotrace.analyze import ownership, timing, tree
 from dytopo_autotrace.collect import clock
-from dytopo_autotrace.collect.records import RunRecords, Tokens
+from dytopo_autotrace.collect.records import RunRecords
 from dytopo_autotrace.collect.span import Site, Span
 from dytopo_autotrace.importing import identifiers
 from dytopo_autotrace.importing.conventions import meaning
@@ -47,7 +46,6 @@ def records(foreign: Iterable[ForeignSpan], findings: Findings) -> RunRecords:
         ended=text(resource.get("dytopo.run.ended")) or "returned",
         now_ns=last,
         spans=spans,
-        tokens=tokens(spans, last),
         drops={
             key.removeprefix("dytopo.run.drops."): _whole(count)
             for key, count in resource.items()
@@ -55,21 +53,6 @@ def records(foreign: Iterable[ForeignSpan], findings: Findings) -> RunRecords:
         },
         remarks=_remarks(findings, numbers),
     )
-
-
-def tokens(spans: Sequence[Span], now_ns: int) -> tuple[Tokens, ...]:
-    """Tokens by role and agent, counted at the model calls alone: what spent them."""
-    index = tree.build(spans, now_ns)
-    owners = ownership.owners(index)
-    counted: dict[tuple[str, str], float] = {}
-    for span in index.spans:
-        if span.role == "llm":
-            spent = [span.metadata.get(key) for key in ("tokens_in", "tokens_out")]
-            numbers = [each for each in spent if isinstance(each, (int, float))]
-            if numbers:
-                key = timing.row_key(span, owners)
-                counted[key] = counted.get(key, 0) + sum(numbers)
-    return tuple(Tokens(role, agent, count) for (role, agent), count in counted.items())
 
 
 class _Numbers:

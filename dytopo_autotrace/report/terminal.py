@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TextIO
 
 from rich.cells import cell_len
@@ -15,16 +16,19 @@ from rich.text import Text
 
 from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.findings import AgentRow, FailureGroup, Level
+from dytopo_autotrace.analyze.infection import Infection
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.analyze.timing import SWARM_ROLES
 from dytopo_autotrace.collect.records import RuleCondition, RuleState
-from dytopo_autotrace.report.table import Column, layout
-from dytopo_autotrace.report.text import clean, shorten, wrap
+from dytopo_autotrace.errors import nearest
+from dytopo_autotrace.report import sections
+from dytopo_autotrace.report.lines import HEADING, QUIET, Line, decimal, item, labelled, table
+from dytopo_autotrace.report.table import Column
+from dytopo_autotrace.report.text import clean, wrap
 
 WIDTH: Final = 80
 _NARROWEST: Final = 30
 _WIDEST: Final = 120
-_LABEL: Final = 9
 _FAILURES_SHOWN: Final = 5
 _AGENTS_SHOWN: Final = 24
 _OTHERS_SHOWN: Final = 5
@@ -48,14 +52,26 @@ _SILENT: Final[dict[RuleCondition, str]] = {
     "never_called": "woven, never called",
     "never_imported": "its module was never imported",
 }
-_HEADING: Final = "bold"
-_QUIET: Final = "dim"
-
-Line = tuple[str, str]
-"""Text and style."""
 
 
-def render(summary: RunSummary, file: TextIO, width: int | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which part of the report is wanted; all of it if nothing is said."""
+
+    round: str = ""
+    agent: str = ""
+    failures: bool = False
+    critical_path: bool = False
+    what_if: bool = False
+
+    @property
+    def is_everything(self) -> bool:
+        return self == View()
+
+
+def render(
+    summary: RunSummary, file: TextIO, width: int | None = None, view: View | None = None
+) -> None:
     """Write the report: in the terminal's width, in 80 columns and without colour elsewhere."""
     is_terminal = file.isatty()
     console = Console(
@@ -68,7 +84,7 @@ def render(summary: RunSummary, file: TextIO, width: int | None = None) -> None:
     )
     columns = min(max(console.width, _NARROWEST), _WIDEST)
     encoding = getattr(file, "encoding", None) or "utf-8"
-    for text, style in _page(summary, columns):
+    for text, style in _page(summary, columns, view or View()):
         console.print(Text(_encodable(text, encoding), style), soft_wrap=True)
 
 
@@ -80,49 +96,102 @@ def _encodable(text: str, encoding: str) -> str:
     return text
 
 
-def _page(summary: RunSummary, width: int) -> Iterator[Line]:
+def _page(summary: RunSummary, width: int, view: View) -> Iterator[Line]:
     word, style = _WORDS[summary.verdict.level]
     yield "", ""
     first, *rest = wrap(f"{word}  {clean(summary.verdict.text)}", width)
     yield first, style
     yield from ((line, style) for line in rest)
-    sections = (
-        _failures(summary, width),
-        _header(summary, width),
-        _agents(summary, width),
-        _operations(summary, width),
-        _recommendations(summary, width),
-        _rules(summary, width),
-        _remarks(summary, width),
-    )
-    for section in sections:
+    parts = _everything(summary, width) if view.is_everything else _wanted(summary, width, view)
+    for section in parts:
         lines = list(section)
         if lines:
             yield "", ""
             for text, style in lines:
                 fits = cell_len(text) <= width
                 yield from ((part, style) for part in ([text] if fits else wrap(text, width)))
-    if summary.cost is not None:
+    if summary.cost is not None and view.is_everything:
         yield "", ""
-        yield from ((line, _QUIET) for line in wrap(_cost(summary), width))
+        yield from ((line, QUIET) for line in wrap(_cost(summary), width))
+
+
+def _wanted(summary: RunSummary, width: int, view: View) -> Iterator[Iterator[Line]]:
+    if view.failures:
+        yield _failures(summary, width)
+    if view.critical_path:
+        yield sections.critical_path(summary, width, most=20)
+        yield sections.path_steps(summary, width)
+    if view.what_if:
+        yield sections.what_if(summary, width, most=20, evidence=True)
+    if view.round:
+        found = [each for each in summary.activities.rounds if each.round == view.round]
+        known = [each.round for each in summary.activities.rounds]
+        if not found:
+            yield iter(
+                [(f"There is no round {clean(view.round)}. {nearest(view.round, known)}", "")]
+            )
+        for each in found:
+            yield sections.one_round(each, summary, width)
+        told = [group for group in summary.failures if view.round in group.rounds]
+        yield _told(told, summary, width)
+    if view.agent:
+        known = [each.agent for each in summary.activities.agents]
+        if view.agent not in known:
+            yield iter(
+                [(f"There is no agent {clean(view.agent)}. {nearest(view.agent, known)}", "")]
+            )
+            return
+        yield _agents(_of_agent(summary, view.agent), width)
+        yield sections.one_agent(summary, view.agent, width)
+        told = [g for g in summary.failures if view.agent in {name for name, _ in g.agents}]
+        yield _told(told, summary, width)
+
+
+def _of_agent(summary: RunSummary, agent: str) -> RunSummary:
+    rows = tuple(row for row in summary.agents if row.name == agent)
+    return replace(summary, agents=rows)
+
+
+def _told(groups: Sequence[FailureGroup], summary: RunSummary, width: int) -> Iterator[Line]:
+    for number, group in enumerate(groups[:_FAILURES_SHOWN], 1):
+        yield from _failure(number, group, summary, width)
+
+
+def _everything(summary: RunSummary, width: int) -> Sequence[Iterator[Line]]:
+    return (
+        _failures(summary, width),
+        _header(summary, width),
+        _agents(summary, width),
+        _operations(summary, width),
+        sections.blocked(summary, width),
+        sections.critical_path(summary, width),
+        sections.what_if(summary, width),
+        _recommendations(summary, width),
+        sections.rounds(summary, width),
+        sections.messages(summary, width),
+        sections.agents_time(summary, width),
+        sections.money(summary, width),
+        _rules(summary, width),
+        _remarks(summary, width),
+    )
 
 
 def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
     told = [group for group in summary.failures if not group.ambient]
     ambient = [group for group in summary.failures if group.ambient]
     if told:
-        yield "WHAT FAILED, AND WHAT BECAME OF IT", _HEADING
+        yield "WHAT FAILED, AND WHAT BECAME OF IT", HEADING
     for number, group in enumerate(told[:_FAILURES_SHOWN], 1):
-        yield from _failure(number, group, width)
+        yield from _failure(number, group, summary, width)
     if more := told[_FAILURES_SHOWN:]:
         count = sum(group.count for group in more)
         names = wording.listing([group.headline for group in more], 3)
-        yield from _item("", f"and {wording.count(count, 'failure')} more: {names}", width)
+        yield from item("", f"and {wording.count(count, 'failure')} more: {names}", width)
     if ambient:
         count = sum(group.count for group in ambient)
         names = wording.listing([group.headline for group in ambient], 4)
         text = f"Beside the agents' work, {wording.count(count, 'failure')} unheeded: {names}"
-        yield from ((line, _QUIET) for line in wrap(clean(text), width))
+        yield from ((line, QUIET) for line in wrap(clean(text), width))
     if summary.cancellations:
         names = wording.listing(
             [
@@ -132,31 +201,47 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
             ],
             3,
         )
-        yield from ((line, _QUIET) for line in wrap(clean(f"Cancelled: {names}"), width))
+        yield from ((line, QUIET) for line in wrap(clean(f"Cancelled: {names}"), width))
 
 
-def _failure(number: int, group: FailureGroup, width: int) -> Iterator[Line]:
+def _failure(number: int, group: FailureGroup, summary: RunSummary, width: int) -> Iterator[Line]:
     style = "green" if group.first.rescued else "red"
     for dead in group.dead_agents:
-        yield from _item(f"{number}.", wording.death(dead), width, style=f"bold {style}")
+        yield from item(f"{number}.", wording.death(dead), width, style=f"bold {style}")
     title = group.headline + wording.times(group)
     told = {dead.agent for dead in group.dead_agents}
     if not told or any(name not in told for name, _ in group.agents):
-        yield from _item("" if told else f"{number}.", title, width, style=f"bold {style}")
-    yield from _labelled("cause", group.cause, width)
-    yield from _labelled("where", group.where, width)
-    yield from _labelled("became", group.became, width)
-    yield from _labelled("do", group.remedy, width)
+        yield from item("" if told else f"{number}.", title, width, style=f"bold {style}")
+    yield from labelled("cause", group.cause, width)
+    yield from labelled("where", group.where, width)
+    yield from labelled("became", group.became, width)
+    names = {name for name, _ in group.agents}
+    for each in summary.infections:
+        if each.agent in names:
+            yield from labelled("spread", _spread(each), width)
+    yield from labelled("do", group.remedy, width)
+
+
+def _spread(found: Infection) -> str:
+    told = []
+    if found.messages:
+        readers = wording.listing(found.readers) or "others"
+        told.append(
+            f"its failed results were read as {wording.count(found.messages, 'message')} by {readers}"
+        )
+    if found.edges:
+        told.append(f"{wording.count(found.edges, 'edge')} were drawn by what it said it offers")
+    return f"{', and '.join(told)}{wording.in_rounds(found.rounds)}" if told else ""
 
 
 def _header(summary: RunSummary, width: int) -> Iterator[Line]:
-    yield "RUN", _HEADING
+    yield "RUN", HEADING
     command = " ".join(summary.argv)
     named = command if summary.service in command else f"{summary.service}: {command}"
-    yield from _labelled("program", named, width, most=2)
-    yield from _labelled("task", summary.task, width, most=2)
+    yield from labelled("program", named, width, most=2)
+    yield from labelled("task", summary.task, width, most=2)
     rounds = wording.count(summary.rounds, "round") if summary.rounds else ""
-    yield from _labelled("outcome", ", ".join(filter(None, (summary.outcome, rounds))), width)
+    yield from labelled("outcome", ", ".join(filter(None, (summary.outcome, rounds))), width)
     if not summary.span_count:
         return
     figures = [
@@ -167,12 +252,12 @@ def _header(summary: RunSummary, width: int) -> Iterator[Line]:
     ]
     if summary.tokens is not None:
         figures.append(f"{summary.tokens:,.0f} tokens")
-    yield from _labelled("figures", ", ".join(figures), width)
-    yield from _labelled("score", f"{summary.score:.0f} of 100 (target above 70)", width)
+    yield from labelled("figures", ", ".join(figures), width)
+    yield from labelled("score", f"{summary.score:.0f} of 100 (target above 70)", width)
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.started_unix_ns / 1e9))
     more = len(summary.trace_ids) - 1
     traces = summary.trace_ids[0] + (f" and {more} more" if more else "")
-    yield from _labelled("trace", f"{traces}, started {started}", width)
+    yield from labelled("trace", f"{traces}, started {started}", width)
 
 
 def _agents(summary: RunSummary, width: int) -> Iterator[Line]:
@@ -184,11 +269,11 @@ def _agents(summary: RunSummary, width: int) -> Iterator[Line]:
     rows = [*swarm[:_AGENTS_SHOWN], *others[:_OTHERS_SHOWN]]
     if not rows:
         return
-    yield "WHO DID WHAT (seconds)", _HEADING
-    yield from _table(_agent_columns(rows), width)
+    yield "WHO DID WHAT (seconds)", HEADING
+    yield from table(_agent_columns(rows), width)
     hidden = len(summary.agents) - len(rows)
     if hidden:
-        yield f"  and {hidden} more", _QUIET
+        yield f"  and {hidden} more", QUIET
 
 
 def _agent_columns(rows: Sequence[AgentRow]) -> list[Column]:
@@ -196,7 +281,7 @@ def _agent_columns(rows: Sequence[AgentRow]) -> list[Column]:
         return Column(title, tuple(str(value or "") for value in values), expendable=expendable)
 
     def seconds(title: str, values: Sequence[float], expendable: int = 0) -> Column:
-        return Column(title, _decimal(values), expendable=expendable)
+        return Column(title, decimal(values), expendable=expendable)
 
     tokens = ("" if row.tokens is None else f"{row.tokens:,.0f}" for row in rows)
     return [
@@ -218,24 +303,28 @@ def _operations(summary: RunSummary, width: int) -> Iterator[Line]:
     rows = [row for row in summary.operations if row.own_seconds > 0][:_OPERATIONS_SHOWN]
     if not rows:
         return
-    yield "WHERE TIME WENT (seconds in the operation itself, not in what it called)", _HEADING
+    yield "WHERE TIME WENT (seconds in the operation itself, not in what it called)", HEADING
     columns = [
         Column("operation", tuple(clean(row.operation) for row in rows), is_name=True),
         Column("agent", tuple(clean(row.agent) or "-" for row in rows), is_name=True),
         Column("calls", tuple(str(row.calls) for row in rows)),
-        Column("itself", _decimal([row.own_seconds for row in rows])),
+        Column("itself", decimal([row.own_seconds for row in rows])),
         Column("share", tuple(f"{row.share:.0%}" for row in rows)),
-        Column("longest", _decimal([row.longest_seconds for row in rows]), expendable=1),
+        Column("longest", decimal([row.longest_seconds for row in rows]), expendable=1),
     ]
-    yield from _table(columns, width)
+    yield from table(columns, width)
 
 
 def _recommendations(summary: RunSummary, width: int) -> Iterator[Line]:
-    told = [each for each in summary.recommendations if each.category not in _TOLD_ABOVE]
+    told = [
+        each
+        for each in summary.recommendations
+        if each.category not in _TOLD_ABOVE and not each.from_replay
+    ]
     if told:
-        yield "WHAT TO DO ABOUT SPEED" if summary.failures else "WHAT TO DO", _HEADING
+        yield "WHAT TO DO ABOUT SPEED" if summary.failures else "WHAT TO DO", HEADING
     for each in told:
-        yield from _labelled(each.priority, each.message, width)
+        yield from labelled(each.priority, each.message, width)
 
 
 def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
@@ -244,9 +333,9 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
     silent = [rule for rule in summary.rules if rule.state not in told]
     if not silent and not summary.faults:
         return
-    yield "RULES", _HEADING
+    yield "RULES", HEADING
     for fault in summary.faults[:_RULES_SHOWN]:
-        yield from _item("!", fault, width, style="red")
+        yield from item("!", fault, width, style="red")
     if len(summary.faults) > _RULES_SHOWN:
         yield f"   and {len(summary.faults) - _RULES_SHOWN} more faults", ""
     for state, words in _SILENT.items():
@@ -258,12 +347,12 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
         for rule in own[:_RULES_SHOWN]:
             # A reason names its place; without one the target says where to look.
             reason = rule.reason or rule.target
-            yield from _item("-", f"{rule.name}: {words}. {reason}".rstrip(". "), width, most=3)
+            yield from item("-", f"{rule.name}: {words}. {reason}".rstrip(". "), width, most=3)
         if len(own) > _RULES_SHOWN:
             yield f"   and {len(own) - _RULES_SHOWN} more: {words}", ""
         if packed and state == "never_imported":
             text = f"{wording.count(len(packed), 'rule')} of packs for modules never imported"
-            yield from _item("-", text, width, style=_QUIET)
+            yield from item("-", text, width, style=QUIET)
         else:
             yield from _names(f"{words}, in packs", packed, width)
 
@@ -271,16 +360,16 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
 def _names(told: str, rules: Sequence[RuleState], width: int) -> Iterator[Line]:
     if rules:
         names = wording.listing([rule.name for rule in rules], _RULES_SHOWN)
-        yield from _item("-", f"{told}: {names}", width, style=_QUIET)
+        yield from item("-", f"{told}: {names}", width, style=QUIET)
 
 
 def _remarks(summary: RunSummary, width: int) -> Iterator[Line]:
     if summary.drops or summary.remarks:
-        yield "TO KEEP IN MIND", _HEADING
+        yield "TO KEEP IN MIND", HEADING
     for reason, count in summary.drops:
-        yield from _item("!", f"{count:,} lost: {reason}", width, style="yellow")
+        yield from item("!", f"{count:,} lost: {reason}", width, style="yellow")
     for remark in summary.remarks[:_REMARKS_SHOWN]:
-        yield from _item("-", remark, width)
+        yield from item("-", remark, width)
     if len(summary.remarks) > _REMARKS_SHOWN:
         yield f"  and {len(summary.remarks) - _REMARKS_SHOWN} more remarks", ""
 
@@ -297,41 +386,3 @@ def _cost(summary: RunSummary) -> str:
     if cost.drain_seconds > 0:
         text += f"; {wording.seconds(cost.drain_seconds)} beside it in the background"
     return text
-
-
-def _labelled(label: str, text: str, width: int, most: int = 8) -> Iterator[Line]:
-    """A label and a paragraph beside it, at most so many lines long."""
-    shown = clean(text)
-    if not shown:
-        return
-    indent = 2
-    room = width - indent - _LABEL
-    for index, line in enumerate(_paragraph(shown, room, most)):
-        head = label.ljust(_LABEL) if index == 0 else " " * _LABEL
-        yield f"{' ' * indent}{head}{line}", ""
-
-
-def _paragraph(text: str, width: int, most: int) -> list[str]:
-    lines = wrap(text, width)
-    if len(lines) > most:
-        return [*lines[: most - 1], shorten(lines[most - 1] + " ...", width)]
-    return lines
-
-
-def _item(mark: str, text: str, width: int, style: str = "", most: int = 8) -> Iterator[Line]:
-    indent = 3
-    for index, line in enumerate(_paragraph(clean(text), width - indent, most)):
-        yield (mark.ljust(indent) if index == 0 else " " * indent) + line, style
-
-
-def _table(columns: Sequence[Column], width: int) -> Iterator[Line]:
-    header, *rows = layout(columns, width - 2)
-    yield f"  {header}", _QUIET
-    yield from ((f"  {row}", "") for row in rows)
-
-
-def _decimal(values: Sequence[float]) -> tuple[str, ...]:
-    """Seconds with as many decimals as the largest leaves room for, the same for all."""
-    largest = max(values, default=0.0)
-    decimals = 3 if largest < 100 else 1 if largest < 10_000 else 0
-    return tuple(f"{value:.{decimals}f}" for value in values)

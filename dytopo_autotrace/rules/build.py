@@ -13,7 +13,17 @@ from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules import keys as described
 from dytopo_autotrace.rules.expressions import Expression, ExpressionError, parse
 from dytopo_autotrace.rules.match import TargetError, is_glob, parse_target
-from dytopo_autotrace.rules.model import ROLES, Export, Metric, Origin, Rule, Target
+from dytopo_autotrace.rules.model import (
+    ROLES,
+    TOPOLOGY,
+    Export,
+    Metric,
+    Origin,
+    Price,
+    Rule,
+    Scope,
+    Target,
+)
 
 if TYPE_CHECKING:
     from dytopo_autotrace.rules.keys import Key
@@ -68,7 +78,13 @@ class Builder:
             for position, table in enumerate(read.get("export", ()))
             if (export := self._export(table, ("export", position))) is not None
         )
-        return {**read.get("agent", {}), "store": read.get("store", {}), "exports": exports}
+        cost = read.get("cost", {}).get("models", {})
+        return {
+            **read.get("agent", {}),
+            "store": read.get("store", {}),
+            "exports": exports,
+            "prices": tuple(Price(model, **price) for model, price in cost.items()),
+        }
 
     def _export(self, values: Mapping[str, Any], path: Path) -> Export | None:
         """One of `[[export]]`, `None` if anything is wrong with it."""
@@ -157,6 +173,9 @@ class Builder:
             for position, table in enumerate(read.get("metric", ()))
             if (metric := self._metric(table, (*path, "metric", position))) is not None
         )
+        for taken in set(TOPOLOGY) & read.keys() & read.get("attributes", {}).keys():
+            self._fault((*path, "attributes", taken), None, f"`{taken}` is a key of the rule too.")
+        scope = self._scope(read.get("scope"), (*path, "scope"))
         if len(self.faults) > before:
             return None
         targets: tuple[Target, ...] = read.get("target", ())
@@ -171,8 +190,25 @@ class Builder:
             agent=read.get("agent"),
             attributes=read.get("attributes", {}),
             failed_if=read.get("failed_if"),
+            scope=scope,
+            stall_after=read.get("stall_after", 0.0),
+            topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
         )
+
+    def _scope(self, read: Mapping[str, Any] | None, path: Path) -> Scope | None:
+        if read is None or len(read) < len(described.SCOPE):
+            return None  # what is missing is a fault already
+        key: Expression = read["key"]
+        if late := key.names & {"result", "error"}:
+            self._fault(
+                (*path, "key"),
+                key.text,
+                f"names {min(late)!r}, but a scope opens when the call begins.",
+                "Name a parameter of the function.",
+            )
+            return None
+        return Scope(read["opens"], key)
 
     def _metric(self, values: Mapping[str, Any], path: Path) -> Metric | None:
         before = len(self.faults)
@@ -342,7 +378,7 @@ class Builder:
         if type(value) not in (int, float):
             self._fault(path, value, f"must be a number, not {_kind(value)}.")
         elif not (key.minimum or 0) <= value <= sys.float_info.max:
-            self._fault(path, value, f"must be at least {key.minimum}, and finite.")
+            self._fault(path, value, f"must be at least {key.minimum or 0}, and finite.")
         else:
             return float(value)
         return None
@@ -368,6 +404,13 @@ class Builder:
             self._fault(path, value, "must be finite numbers, each larger than the one before.")
             return None
         return tuple(map(float, numbers))
+
+    def _named_tables(self, key: Key, value: Any, path: Path) -> dict[str, Any] | None:
+        if not self._is(Mapping, "a table of tables", value, path):
+            return None
+        before = len(self.faults)
+        read = {name: self._settings(key, each, (*path, name)) for name, each in value.items()}
+        return None if len(self.faults) > before else read
 
     def _settings(self, key: Key, value: Any, path: Path) -> dict[str, Any] | None:
         if isinstance(value, list):
@@ -408,6 +451,7 @@ class Builder:
         "integer": _integer,
         "number": _number,
         "numbers": _numbers,
+        "named_tables": _named_tables,
         "table": _settings,
         "tables": _tables,
     }

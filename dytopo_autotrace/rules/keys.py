@@ -25,6 +25,7 @@ Shape = Literal[
     "numbers",
     "table",
     "tables",
+    "named_tables",
 ]
 """What a value looks like; the loader has one reader, and the schema one fragment, for each."""
 
@@ -100,6 +101,12 @@ AGENT: Final = (
         "Where Prometheus can scrape the program while it runs: `:9464` for this machine only, "
         "`host:port` for others too, port 0 for a free one.",
         pattern=ADDRESS,
+    ),
+    Key(
+        "stall_after",
+        "number",
+        "Seconds after which a call that still runs is told of on stderr; without it, when it takes "
+        "far longer than the calls of its operation before it.",
     ),
     Key(
         "capture",
@@ -184,6 +191,23 @@ EXPORT: Final = (
     ),
 )
 
+PRICE: Final = (
+    Key("input", "number", "Price of a million tokens that the model reads.", required=True),
+    Key("output", "number", "Price of a million tokens that it writes.", required=True),
+    Key(
+        "cached", "number", "Price of those that it reads from a cache; without it, as the others."
+    ),
+)
+
+COST: Final = (
+    Key(
+        "models",
+        "named_tables",
+        "Prices by the model's name, which may have `*` and `?`.",
+        keys=PRICE,
+    ),
+)
+
 METRIC_KEYS: Final = (
     Key(
         "name",
@@ -213,6 +237,22 @@ METRIC_KEYS: Final = (
         "numbers",
         "Upper bounds of a histogram's buckets, ascending.",
         default=(),
+    ),
+)
+
+SCOPE: Final = (
+    Key(
+        "opens",
+        "text",
+        "Name of the scope, such as `round`: a span that no function call owns.",
+        required=True,
+        pattern=IDENTIFIER,
+    ),
+    Key(
+        "key",
+        "expression",
+        "Which one it is: a new value closes the scope before it. Read when the call begins.",
+        required=True,
     ),
 )
 
@@ -256,11 +296,27 @@ RULE: Final = (
         "expression",
         "When true, a call that raised nothing counts as failed.",
     ),
+    Key(
+        "scope",
+        "table",
+        "The call opens a scope under its caller's span, or continues the one that is open.",
+        keys=SCOPE,
+    ),
+    Key(
+        "stall_after",
+        "number",
+        "The same as in `[agent]`, for the calls of this rule.",
+    ),
+    Key("edges", "expression", "Of a router: who sends to whom, as (source, target, weight)."),
+    Key("isolated", "expression", "Of a router: the agents without an edge."),
+    Key("stats", "expression", "Of a router: its own figures, as a dict."),
+    Key("receives", "expression", "The agents whose output the call reads: links to their spans."),
     Key("metric", "tables", "Numbers to record at the end of each call.", keys=METRIC_KEYS),
 )
 
 FILE: Final = (
     Key("agent", "table", "Settings for the whole program.", keys=AGENT),
+    Key("cost", "table", "What models cost; others by the extra `cost`.", keys=COST),
     Key("store", "table", "Where runs are kept, and for how long.", keys=STORE),
     Key("export", "tables", "What leaves the process while it runs.", keys=EXPORT),
     Key("rule", "tables", "The rules; the first one that matches a function wins.", keys=RULE),
@@ -273,7 +329,9 @@ TABLES: Final = {
     "[agent]": AGENT,
     "[agent.capture]": CAPTURE,
     "[[export]]": EXPORT,
+    '[cost.models."*"]': PRICE,
     "[[rule]]": RULE,
+    "[rule.scope]": SCOPE,
     "[[rule.metric]]": METRIC_KEYS,
 }
 """The tables by their headers."""

@@ -70,6 +70,8 @@ def _ruleset(document: Document) -> RuleSet:
         service=settings.get("service", ""),
         rules=(*own, *shipped),
         capture=Capture(**settings.get("capture", {})),
+        prices=settings.get("prices", ()),
+        stall_after=settings.get("stall_after", 0.0),
         store=Keeping(**settings.get("store", {})),
         children=settings.get("children", True),
         exports=settings["exports"],

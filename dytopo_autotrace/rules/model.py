@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 MetricKind = Literal["counter", "gauge", "histogram"]
 
+TOPOLOGY: Final = ("edges", "isolated", "stats", "receives")
+"""Keys of a rule whose values are kept whole, as attributes of the same names."""
+
 ROLES: Final = ("orchestrator", "manager", "router", "worker", "llm", "tool")
 """The roles that the analyzers know; a rule may use others of its own."""
 
@@ -61,6 +64,14 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """A span that no function call owns: the calls of a rule open it, one for each value of the key."""
+
+    opens: str
+    key: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """What to do with every call of the functions that the targets name."""
 
@@ -75,6 +86,11 @@ class Rule:
     agent: Expression | None = None
     attributes: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     failed_if: Expression | None = None
+    scope: Scope | None = None
+    stall_after: float = 0.0
+    """Seconds after which an open call is told of; 0 for the setting of the whole program."""
+    topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)
+    """What tells of messages between agents, by the key of the rule: `edges`, `receives`, ..."""
     metrics: tuple[Metric, ...] = ()
 
 
@@ -118,6 +134,16 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens of a model cost; `cached` of those read from a cache."""
+
+    model: str
+    input: float
+    output: float
+    cached: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """All that was configured: the user's own rules in order, then those of the packs in order."""
 
@@ -132,6 +158,9 @@ class RuleSet:
     exports: tuple[Export, ...] = ()
     prometheus: str = ""
     """Where to listen for a scrape, `""` for nowhere."""
+    prices: tuple[Price, ...] = ()
+    stall_after: float = 0.0
+    """Seconds after which an open span is told of; 0 for what its own history says."""
     adopt: tuple[str, ...] = ()
     packs: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()

@@ -37,6 +37,7 @@ _WORDS: Final[Mapping[Shape, str]] = {
     "integer": "integer",
     "number": "number",
     "numbers": "list of numbers",
+    "named_tables": "tables by name",
     "table": "table",
     "tables": "list of tables",
 }
@@ -122,9 +123,10 @@ _FRAGMENTS: Final[Mapping[Shape, Callable[[Key], dict[str, Any]]]] = {
     },
     "boolean": lambda _: {"type": "boolean"},
     "integer": lambda key: {"type": "integer", "minimum": key.minimum},
-    "number": lambda key: {"type": "number", "minimum": key.minimum},
+    "number": lambda key: {"type": "number", "minimum": key.minimum or 0},
     "numbers": lambda _: {"type": "array", "items": {"type": "number"}, "uniqueItems": True},
     "table": lambda key: _object(key.keys),
+    "named_tables": lambda key: {"type": "object", "additionalProperties": _object(key.keys)},
     "tables": lambda key: {"type": "array", "items": _object(key.keys)},
 }
 
@@ -136,6 +138,8 @@ def _tables(header: str, table: Iterable[Key]) -> Iterator[tuple[str, list[Key]]
     for key in table:
         if key.keys:
             name = f"{header.strip('[]')}.{key.name}".lstrip(".")
+            if key.shape == "named_tables":
+                name += '."*"'
             yield from _tables(f"[[{name}]]" if key.shape == "tables" else f"[{name}]", key.keys)
 
 

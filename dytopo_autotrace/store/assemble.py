@@ -13,6 +13,7 @@ from dytopo_autotrace.collect.series import MetricFamily, MetricSeries
 from dytopo_autotrace.collect.span import Span
 from dytopo_autotrace.store.model import (
     Cost,
+    ModelPrice,
     ProcessInfo,
     RuleState,
     RunEnd,
@@ -20,7 +21,6 @@ from dytopo_autotrace.store.model import (
     RunRecords,
     RunStart,
     RunStatus,
-    Tokens,
 )
 from dytopo_autotrace.store.plain import from_text, with_fields
 from dytopo_autotrace.store.process import is_alive
@@ -55,7 +55,7 @@ def records(processes: Sequence[Row], spans_of: Mapping[Any, Sequence[Span]]) ->
         ended_message=message,
         now_ns=clock.counter_ns(now),
         spans=(*finished, *still_open),
-        tokens=_tokens(processes),
+        prices=_prices(processes),
         rules=_rules(processes)
         if all(row["finished"] for row in processes)
         else _recounted(_rules(processes), spans),
@@ -145,13 +145,11 @@ def _drops(processes: Iterable[Row]) -> dict[str, int]:
     return dict(drops)
 
 
-def _tokens(processes: Iterable[Row]) -> tuple[Tokens, ...]:
-    counts: dict[tuple[str, str], float] = {}
-    for each in _each(processes, "tokens"):
-        for tokens in (with_fields(Tokens, table) for table in each):
-            key = tokens.role, tokens.agent
-            counts[key] = counts.get(key, 0) + tokens.count
-    return tuple(Tokens(role, agent, count) for (role, agent), count in counts.items())
+def _prices(processes: Iterable[Row]) -> tuple[ModelPrice, ...]:
+    found = (
+        with_fields(ModelPrice, table) for each in _each(processes, "prices") for table in each
+    )
+    return tuple({price.model: price for price in found}.values())
 
 
 def _rules(processes: Iterable[Row]) -> tuple[RuleState, ...]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
 from dytopo_autotrace.collect.failures import FailureRecord
-from dytopo_autotrace.collect.records import Cost, RuleState, RunRecords, Tokens
+from dytopo_autotrace.collect.records import Cost, ModelPrice, RuleState, RunRecords
 from dytopo_autotrace.collect.series import MetricFamily
 from dytopo_autotrace.collect.span import Span
 
@@ -19,6 +19,7 @@ __all__ = [
     "LOSSES",
     "Batch",
     "Cost",
+    "ModelPrice",
     "ProcessInfo",
     "Reader",
     "Retention",
@@ -31,7 +32,6 @@ __all__ = [
     "RunStatus",
     "StoreBusy",
     "StoreLost",
-    "Tokens",
     "Writer",
 ]
 
@@ -127,7 +127,7 @@ class RunState(NamedTuple):
     """What is known of a run besides its spans, as of now; each replaces the one before."""
 
     rules: tuple[RuleState, ...] = ()
-    tokens: tuple[Tokens, ...] = ()
+    prices: tuple[ModelPrice, ...] = ()
     drops: Mapping[str, int] = MappingProxyType({})
     cost: Cost | None = None
     faults: tuple[str, ...] = ()

@@ -313,10 +313,10 @@ def span_of(row: Row, site: Site, trace: int) -> Span:
 
 
 def state_columns(state: RunState) -> tuple[str, ...]:
-    """Rules, tokens, drops, cost, faults and remarks of a process, as JSON each."""
+    """Rules, prices, drops, cost, faults and remarks of a process, as JSON each."""
     return (
         to_text([fields_of(each) for each in state.rules]),
-        to_text([fields_of(each) for each in state.tokens]),
+        to_text([fields_of(each) for each in state.prices]),
         to_text(dict(state.drops)),
         to_text(fields_of(state.cost) if state.cost else None),
         to_text(state.faults),

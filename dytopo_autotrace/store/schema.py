@@ -145,7 +145,13 @@ SELECT run.id AS run,
   JOIN trace ON trace.process = span.process AND trace.number = span.trace;
 """
 
-MIGRATIONS: Final = (_FIRST,)
+# Tokens are what spans measured; what they cost is for the rule file to say. The column `tokens` stays,
+# empty: SQLite before 3.35 cannot drop one.
+_PRICES: Final = """
+ALTER TABLE process ADD COLUMN prices TEXT;
+"""
+
+MIGRATIONS: Final = (_FIRST, _PRICES)
 
 
 class NewerSchema(Exception):  # noqa: N818 - an answer

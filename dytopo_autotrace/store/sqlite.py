@@ -148,7 +148,7 @@ class SqliteWriter:
         process = self._rows.process
         if batch.state is not None:
             connection.execute(
-                "UPDATE process SET rules = ?, tokens = ?, drops = ?, cost = ?, faults = ?,"
+                "UPDATE process SET rules = ?, prices = ?, drops = ?, cost = ?, faults = ?,"
                 " remarks = ? WHERE number = ?",
                 (*state_columns(batch.state), process),
             )

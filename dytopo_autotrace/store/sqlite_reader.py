@@ -27,7 +27,7 @@ _RUN: Final = """
 SELECT run.number, run.id, run.started, service, script, argv, directory, task,
        process.number AS process, host, pid, birth, python, version, process.started AS joined,
        heard, spans, errors, finished, wall_seconds, exit_status, ended, message,
-       rules, tokens, drops, cost, faults, remarks
+       rules, prices, drops, cost, faults, remarks
   FROM run JOIN process ON process.run = run.number
  WHERE NOT deleted {where}
  ORDER BY run.started DESC, run.number DESC, process.started, process.number

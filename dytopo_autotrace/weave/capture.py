@@ -29,6 +29,7 @@ UNCHANGING: Final = frozenset({int, float, bool, str, type(None)})
 _MAX_DEPTH = 4
 _MAX_ITEMS = 100
 _CHARACTERS_OF_NO_TEXT = 8
+_MAX_WHOLE = 100_000
 
 Reader = Callable[..., tuple[Any, ...]]
 """Reads captured values: `read(result, error, *args, **kwargs)` with a function's own parameters."""
@@ -80,8 +81,8 @@ ANYTHING: Final = Parameters(
 """The parameters of a callable whose own cannot be seen; `bound` is what it is bound to, if it is."""
 
 
-def value_source(name: str, expression: Expression, keeper: Keeper) -> str:
-    """Source that evaluates to the captured value of an expression."""
+def value_source(name: str, expression: Expression, keeper: Keeper, *, whole: bool = False) -> str:
+    """Source that evaluates to the captured value of an expression; `whole` is not cut to its limit."""
     text = ast.unparse(_Names(expression).visit(copy.deepcopy(expression.tree)))
     if name == FAILED:
         # Whether it holds is asked now: the answer of a host's object may change.
@@ -89,6 +90,8 @@ def value_source(name: str, expression: Expression, keeper: Keeper) -> str:
     known_as = _known_as(name)
     if known_as and (keeper.is_secret(known_as) or keeper.is_secret(_last_name(expression.tree))):
         return repr(REDACTED)
+    if whole:
+        return f"{OURS}keep_whole({text})"
     value = f"{OURS}value"
     return (
         f"({value} if {OURS}type({value} := ({text})) in {OURS}unchanging else {OURS}keep({value}))"
@@ -131,7 +134,8 @@ class _Names(ast.NodeTransformer):
 
 def namespace(keeper: Keeper) -> dict[str, Any]:
     """The globals that `value_source` needs."""
-    values = {**_BUILTINS, "unchanging": UNCHANGING, "keep": keeper.keep, "missing": MISSING}
+    values = {**_BUILTINS, "unchanging": UNCHANGING, "missing": MISSING}
+    values |= {"keep": keeper.keep, "keep_whole": keeper.keep_whole}
     return {OURS + name: value for name, value in values.items()}
 
 
@@ -185,6 +189,35 @@ class Keeper:
         being iterated, so it is kept as its `repr`.
         """
         return self._keep(value, 0, [self._max_length])
+
+    def keep_whole(self, value: Any) -> Any:
+        """A plain copy of edges or of names of agents, which are of use only when none is missing.
+
+        Up to a hundred thousand characters; numbers of other types than Python's are taken as floats.
+        """
+        return self._keep_edges(value, 0, [_MAX_WHOLE])
+
+    def _keep_edges(self, value: Any, depth: int, room: list[int]) -> Any:
+        kind = type(value)
+        if kind is dict and depth < _MAX_DEPTH:
+            return {
+                self._text(key if type(key) is str else _repr(key), room): self._keep_edges(
+                    item, depth + 1, room
+                )
+                for key, item in value.items()
+            }
+        if kind in _SEQUENCES and depth < _MAX_DEPTH:
+            items: list[Any] = []
+            for each in value:
+                if room[0] <= 0:
+                    items.append(f"… {len(value) - len(items)} more")
+                    break
+                items.append(self._keep_edges(each, depth + 1, room))
+            return items
+        if kind not in UNCHANGING and hasattr(kind, "__float__"):
+            room[0] -= _CHARACTERS_OF_NO_TEXT
+            return float(value)
+        return self._keep(value, depth, room)
 
     def _keep(self, value: Any, depth: int, room: list[int]) -> Any:
         kind = type(value)

@@ -37,6 +37,12 @@ def traced(
     agent: str = "",
     attributes: Mapping[str, str] | None = None,
     failed_if: str = "",
+    scope: Mapping[str, str] | None = None,
+    stall_after: float = 0.0,
+    edges: str = "",
+    isolated: str = "",
+    stats: str = "",
+    receives: str = "",
     metric: Sequence[Mapping[str, Any]] = (),
 ) -> Callable[[F], F]: ...
 def traced(
@@ -48,6 +54,12 @@ def traced(
     agent: str = "",
     attributes: Mapping[str, str] | None = None,
     failed_if: str = "",
+    scope: Mapping[str, str] | None = None,
+    stall_after: float = 0.0,
+    edges: str = "",
+    isolated: str = "",
+    stats: str = "",
+    receives: str = "",
     metric: Sequence[Mapping[str, Any]] = (),
 ) -> Any:
     """Record the calls of a function, as a rule with the same keys would.
@@ -62,6 +74,10 @@ def traced(
         agent: expression for the agent that a call belongs to.
         attributes: attribute name -> expression over the parameters, `result` and `error`.
         failed_if: expression that holds when a call failed although it raised nothing.
+        scope: `{"opens": "round", "key": "round_num"}`: the call opens or continues a scope.
+        stall_after: seconds after which a call that still runs is told of.
+        edges, isolated, stats: of a router, expressions for who sends to whom.
+        receives: expression for the agents whose output the call reads.
         metric: what a rule has as `[[rule.metric]]`: dicts with name, kind, value, labels.
     """
     keys = {
@@ -70,6 +86,12 @@ def traced(
         "agent": agent,
         "attributes": dict(attributes or {}),
         "failed_if": failed_if,
+        "scope": dict(scope or {}),
+        "stall_after": stall_after,
+        "edges": edges,
+        "isolated": isolated,
+        "stats": stats,
+        "receives": receives,
         "metric": [dict(each) for each in metric],
     }
     given = {key: value for key, value in keys.items() if value}

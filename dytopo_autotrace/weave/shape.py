@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-from dytopo_autotrace.collect.span import AGENT, FAILED, MISSING, RESERVED, Measurement, Site
+from dytopo_autotrace.collect.span import (
+    AGENT,
+    FAILED,
+    MISSING,
+    RECEIVES,
+    RESERVED,
+    SCOPE,
+    Measurement,
+    Site,
+)
 from dytopo_autotrace.rules.expressions import Expression
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
@@ -131,13 +140,19 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         measurements=_measurements(rule),
         failed_if=rule.failed_if.text if rule.failed_if else "",
         max_length=capture.max_length,
+        scope=rule.scope.opens if rule.scope else "",
+        stall_after=rule.stall_after,
+        receives=RECEIVES in rule.topology,
     )
     return Shape(
         site=site,
         starts_trace=rule.role == "orchestrator",
         parameters=own,
         bound_to=bound_to,
-        sources={name: value_source(name, each, keeper) for name, each in expressions.items()},
+        sources={
+            name: value_source(name, each, keeper, whole=name in rule.topology)
+            for name, each in expressions.items()
+        },
         values=namespace(keeper),
         on_raise=frozenset(name for name in at_exit if "result" not in expressions[name].names),
     )
@@ -147,7 +162,10 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
     named: dict[str, Expression] = {}
     if rule.agent:
         named[AGENT] = rule.agent
+    if rule.scope:
+        named[SCOPE] = rule.scope.key
     named.update(rule.attributes)
+    named.update(rule.topology)
     if rule.failed_if:
         named[FAILED] = rule.failed_if
     for index, metric in enumerate(rule.metrics):
@@ -160,7 +178,7 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
 
 def shown(capture_name: str) -> str:
     """A capture name as the author of the rule knows it."""
-    reserved = {AGENT: "agent", FAILED: "failed_if"}
+    reserved = {AGENT: "agent", FAILED: "failed_if", SCOPE: "scope.key"}
     if capture_name in reserved or not capture_name.startswith(RESERVED):
         return reserved.get(capture_name, capture_name)
     _, metric, _, *label = capture_name.split(RESERVED)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from dytopo_autotrace.collect.records import Cost, RuleState, RunRecords, Tokens
+from dytopo_autotrace.collect.records import Cost, RuleState, RunRecords
 from dytopo_autotrace.collect.span import ErrorInfo, Site, Span
 
 SECOND = 1_000_000_000
@@ -146,7 +146,6 @@ def run(spans, **changes):
         exit_status=0,
         now_ns=last,
         spans=spans,
-        tokens=tuple(Tokens("llm", name, 1200.0) for name in AGENTS),
         rules=(
             RuleState("worker", "dytopo.orchestrator:_call_worker", "pack dytopo", "woven", 1, 12),
             RuleState("hyde", "dytopo.router:hyde", "pack dytopo", "never_imported"),

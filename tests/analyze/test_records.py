@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from dytopo_autotrace.analyze.findings import to_json
 from dytopo_autotrace.analyze.summary import summarize
-from dytopo_autotrace.collect.records import Cost, RunRecords, records_from_json, records_to_json
+from dytopo_autotrace.collect.records import (
+    Cost,
+    ModelPrice,
+    RunRecords,
+    records_from_json,
+    records_to_json,
+)
 
 
 def shape(span):
@@ -32,10 +38,16 @@ def test_spans_arrive_as_they_were(spans):
 
 def test_the_rest_arrives_as_it_was():
     """Rules, tokens, losses, cost and the way it ended survive, too."""
-    records = run(swarm("retry"), drops={"buffer": 3}, cost=Cost(7, 1e-6, 0.25), faults=("f",))
+    records = run(
+        swarm("retry"),
+        drops={"buffer": 3},
+        cost=Cost(7, 1e-6, 0.25),
+        prices=(ModelPrice("m-1", 3.0, 15.0), ModelPrice("*", 1.0, 2.0, 0.5)),
+        faults=("f",),
+    )
     there = records_from_json(records_to_json(records))
     assert there.spans is not records.spans
-    for name in ("service", "argv", "tokens", "rules", "drops", "cost", "faults", "exit_status"):
+    for name in ("service", "argv", "prices", "rules", "drops", "cost", "faults", "exit_status"):
         assert getattr(there, name) == getattr(records, name)
     assert to_json(summarize(there)) == to_json(summarize(records))
 

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from dytopo_autotrace.analyze.findings import to_json
 from dytopo_autotrace.analyze.summary import summarize
-from dytopo_autotrace.collect.records import Cost, Tokens
+from dytopo_autotrace.collect.records import Cost
 
 
 def verdict(spans, **changes):
@@ -115,16 +115,10 @@ def test_tokens_are_taken_from_the_spans_where_none_are_given():
         ("swarm_tokens_total", "counter", 12, (("direction", "out"),)),
         ("latency", "histogram", 5, ()),
     )
-    summary = summarize(run(spans, tokens=()))
+    summary = summarize(run(spans))
     assert summary.tokens == 42
     assert {row.tokens for row in summary.agents if row.role == "llm"} == {None, 42}
-
-
-def test_tokens_without_a_row_are_remarked_on():
-    """What cannot be shown in the table is said, not lost."""
-    summary = summarize(run(swarm(), tokens=(Tokens("llm", "ghost", 5),)))
-    assert any("ghost" in remark for remark in summary.remarks)
-    assert summary.tokens == 5
+    assert (summary.spending.total.read, summary.spending.total.written) == (30, 12)
 
 
 def test_the_cost_of_watching_is_calls_times_seconds():
@@ -158,7 +152,7 @@ def test_the_rounds_are_those_that_the_orchestrator_counted():
     swarm_run = spans.add("run", 0, 4, role="orchestrator", rounds=3)
     for number in range(1, 5):
         spans.add("decide", number - 1, number, swarm_run, role="manager", round=number)
-    assert summarize(run(spans, tokens=())).rounds == 3
+    assert summarize(run(spans)).rounds == 3
 
 
 def test_tokens_are_summed_upwards_and_counted_once():
@@ -168,7 +162,7 @@ def test_tokens_are_summed_upwards_and_counted_once():
     worker = spans.add("act", 0, 2, swarm_run, role="worker", agent="ann")
     call = spans.add("call", 0, 1, worker, role="llm", agent="ann")
     call.measurements = (("tokens_total", "counter", 7, ()),)
-    summary = summarize(run(spans, tokens=()))
+    summary = summarize(run(spans))
     shown = {row.role: row.tokens for row in summary.agents}
     assert shown == {"orchestrator": 7, "worker": 7, "llm": 7}
     assert summary.tokens == 7

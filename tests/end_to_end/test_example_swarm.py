@@ -162,3 +162,57 @@ def test_disabled_means_that_nothing_is_said():
     done = launch(env={"DYTOPO_AUTOTRACE_DISABLED": "1"})
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_the_rounds_and_messages_are_those_that_the_program_prints(healthy):
+    """Edges that were not cut, and the order of work, are what the example says of itself."""
+    printed = launch(options=("--report", "none")).stdout
+    sections = re.split(r"\nRound (\d+): .*\n", printed)[1:]
+    told = dict(zip(sections[::2], sections[1::2], strict=True))
+    graphs = healthy["topology"]["graphs"]
+    assert [graph["round"] for graph in graphs] == ["2", "3"]
+    for graph in graphs:
+        edges = re.findall(r"^  (\w+) -> (\w+) ([\d.]+)$", told[graph["round"]], re.MULTILINE)
+        cut = {tuple(pair) for pair in graph["cut"]}
+        ours = {
+            (edge["source"], edge["target"], f"{edge['weight']:.2f}")
+            for edge in graph["edges"]
+            if (edge["source"], edge["target"]) not in cut
+        }
+        assert ours == set(edges)
+        assert graph["unread"] == []
+        assert graph["cut_recorded"]
+        order = re.search(r"order: (.*)", told[graph["round"]])[1]
+        tiers = [set(tier.split(", ")) for tier in order.split(" | ")]
+        assert [set(tier) for tier in graph["tiers"]] == tiers
+    assert healthy["topology"]["unresolved_messages"] == 0
+
+
+def test_the_rounds_are_spans_with_their_calls_below(tmp_path):
+    """In the files of a run each round is a span, and the workers' calls lie below their round."""
+    launch(options=("--report", "none", "--out", str(tmp_path)))
+    spans = [
+        span
+        for file in tmp_path.glob("trace-*.json")
+        for span in json.loads(file.read_text())["spans"]
+    ]
+    by_id = {span["span_id"]: span for span in spans}
+    rounds = [span for span in spans if span["role"] == "scope"]
+    assert sorted(span["metadata"]["round"] for span in rounds) == [1, 2, 3, 4]
+    for span in spans:
+        if span["operation"] in ("manager_call", "exec_agent", "gen_descriptor"):
+            assert by_id[span["parent_id"]]["role"] == "scope"
+
+
+def test_waiting_is_what_the_semaphore_made_them_wait():
+    """With a slot for each nobody waits; with two, those that come last do."""
+    few, many = summary_of(), summary_of("--concurrency", "5")
+
+    def waited(summary):
+        return sum(each["waiting_seconds"] for each in summary["activities"]["agents"])
+
+    assert waited(few) > 0.1
+    assert waited(many) < waited(few) / 10
+    assert few["activities"]["concurrency"]["most"] == 2
+    assert few["what_if"]["least_seconds"] < few["what_if"]["wall_seconds"]
+    assert not [each for each in many["what_if"]["predictions"] if each["kind"] == "slots"]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dytopo_autotrace.analyze import tree
+from dytopo_autotrace.analyze.summary import summarize
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.importing import parse
 
@@ -136,7 +137,9 @@ def test_the_conventions_for_generative_ai():
     assert (tool.error.message, tool.error.frames) == ("too late", (("/app/x.py", 3, "search"),))
     assert clock.unix_ns(tool.start_ns) == START + 5 * SECOND
     assert tool.duration == 1.0
-    assert [(each.role, each.agent, each.count) for each in found.tokens] == [("llm", "Ann", 120)]
+    assert [
+        (each.name, each.tokens, each.cached) for each in summarize(found).spending.by_agent
+    ] == [("Ann", 120, 50)]
 
 
 def test_openinference():
@@ -176,7 +179,7 @@ def test_openinference():
     assert spans["ChatCompletion"].metadata["tokens_in"] == 7
     assert spans["ChatCompletion"].metadata["input.value"] == "hello"
     assert (spans["node"].role, spans["node"].agent) == ("", "router-1")
-    assert [each.count for each in found.tokens] == [10]
+    assert summarize(found).tokens == 10
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The rule file of the example fits the example."""
 
 import ast
+import asyncio.locks
 import pathlib
 
 import pytest
@@ -15,6 +16,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT / "examples").with_suffix("").parts): path
     for path in (ROOT / "examples").rglob("*.py")
 }
+MODULES["asyncio.locks"] = pathlib.Path(asyncio.locks.__file__)
 
 
 def functions(path):

@@ -99,7 +99,7 @@ def test_markup_of_the_host_is_text():
 def test_numbers_are_never_cut():
     """Long names give way, the numbers beside them do not."""
     spans = swarm(agents=("an_agent_with_a_very_long_name_indeed_" * 3, "b"), victim="b")
-    lines = shown(run(spans, tokens=())).splitlines()
+    lines = shown(run(spans)).splitlines()
     row = next(line for line in lines if line.strip().startswith("worker") and ".." in line)
     assert "0.600" in row
 

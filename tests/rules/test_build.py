@@ -76,7 +76,14 @@ RULE_FAULTS = [
         "one table",
         "[[rule.metric]]",
     ),
-    ("target = 'a:f'\nscope = { opens = 'round' }\n", 3, "rule.scope", "", "no such key", "Valid:"),
+    (
+        "target = 'a:f'\nscope = { opens = 'round' }\n",
+        3,
+        "rule.scope.key",
+        "",
+        "is missing",
+        "new value",
+    ),
 ]
 
 METRIC_FAULTS = [

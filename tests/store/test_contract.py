@@ -23,16 +23,16 @@ from dytopo_autotrace.store.location import StoreError, open_writer
 from dytopo_autotrace.store.model import (
     Batch,
     Cost,
+    ModelPrice,
     Retention,
     RuleState,
     RunEnd,
     RunState,
-    Tokens,
 )
 
 STATE = RunState(
     rules=(RuleState("worker", "m:f", "rules.toml:3", "woven", 2, 7, ""),),
-    tokens=(Tokens("llm", "a", 12.5),),
+    prices=(ModelPrice("m-1", 3.0, 15.0, 0.3),),
     drops={"buffer": 3},
     cost=Cost(7, 1.5e-6),
     faults=("consumer: ValueError",),
@@ -108,7 +108,7 @@ def test_a_run_comes_back(writer, read, span):
     assert records.argv == ("a.py", "--x\\udcff")
     assert [each.to_dict() for each in records.spans] == [each.to_dict() for each in spans]
     assert [each.measurements for each in records.spans] == [each.measurements for each in spans]
-    assert (records.rules, records.tokens, records.cost) == (STATE.rules, STATE.tokens, STATE.cost)
+    assert (records.rules, records.prices, records.cost) == (STATE.rules, STATE.prices, STATE.cost)
     assert (records.drops, records.faults, records.remarks) == (
         {"buffer": 3},
         STATE.faults,

@@ -248,6 +248,7 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path, monkeypatch):
     """An older file is brought forward; one that fails on the way stays what it was."""
     connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     schema.migrate(connection)
+    before = len(schema.MIGRATIONS)
     monkeypatch.setattr(
         schema,
         "MIGRATIONS",
@@ -255,10 +256,10 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path, monkeypatch):
     )
     with pytest.raises(sqlite3.OperationalError):
         schema.migrate(connection)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (before,)
     assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'extra'").fetchone()
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[: before + 1])
     schema.migrate(connection)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (before + 1,)
     assert connection.execute("SELECT * FROM extra").fetchall() == []
     connection.close()

@@ -46,7 +46,7 @@ SELECT Run AS number, Run AS id, toUnixTimestamp64Nano(Started) AS started, Serv
        toUnixTimestamp64Nano(Earliest) AS earliest, Spans AS spans, Errors AS errors,
        toUnixTimestamp64Nano(Finished) AS finished, WallSeconds AS wall_seconds,
        ExitStatus AS exit_status, Ended AS ended, Message AS message, Rules AS rules,
-       Tokens AS tokens, Drops AS drops, Cost AS cost, Faults AS faults, Remarks AS remarks
+       Prices AS prices, Drops AS drops, Cost AS cost, Faults AS faults, Remarks AS remarks
   FROM dytopo_process FINAL
  WHERE Run NOT IN (SELECT Run FROM dytopo_deleted) {where}
  ORDER BY started DESC, number DESC, joined, process

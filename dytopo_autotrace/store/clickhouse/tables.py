@@ -174,7 +174,7 @@ CREATE TABLE IF NOT EXISTS dytopo_process (
     Ended Nullable(String),
     Message Nullable(String),
     Rules Nullable(String) CODEC(ZSTD(1)),
-    Tokens Nullable(String),
+    Prices Nullable(String),
     Drops Nullable(String),
     Cost Nullable(String),
     Faults Nullable(String),
@@ -220,7 +220,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
             "Spans",
         ),
         *("Errors", "Finished", "WallSeconds", "ExitStatus", "Ended", "Message", "Rules"),
-        *("Tokens", "Drops", "Cost", "Faults", "Remarks"),
+        *("Prices", "Drops", "Cost", "Faults", "Remarks"),
     ),
 }
 """The columns that are written, in the order of a row."""

@@ -1,0 +1,182 @@
+"""The chain of calls that decided how long the run took, from its last moment back to its first."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dytopo_autotrace.analyze.dependencies import TOGETHER_NS, Dependencies
+from dytopo_autotrace.analyze.findings import Place
+from dytopo_autotrace.analyze.ownership import Owners
+from dytopo_autotrace.analyze.tree import Tree, ancestors
+from dytopo_autotrace.collect.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stretch of the critical path: own time of one call. `place` is None outside of all calls."""
+
+    place: Place | None
+    start_seconds: float
+    """Since the first call began."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathShare:
+    """How much of the critical path one operation of one agent, or one agent, is."""
+
+    operation: str
+    agent: str
+    seconds: float
+    share: float
+    steps: int
+    spans: tuple[str, ...]
+    """Ids of the calls with the longest stretches, longest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalPath:
+    """The path, its shares, and the time it adds up to: from the first start to the last end."""
+
+    seconds: float
+    steps: tuple[Step, ...]
+    by_operation: tuple[PathShare, ...]
+    by_agent: tuple[PathShare, ...]
+
+
+def stretches(graph: Dependencies) -> list[tuple[int, int, int]]:
+    """(index of the call or -1, start, end) in order of time; they touch and cover all of it."""
+    found: list[tuple[int, int, int]] = []
+    releases = _releases(graph)
+    spoken_to = _read_by(graph.tree)
+    moment, now = graph.last, graph.at[graph.last]
+    seen: set[int] = set()
+    while moment != graph.first and moment not in seen:
+        seen.add(moment)
+        reason = _release_before(graph, releases, moment) or _reason(graph, spoken_to, moment)
+        since = min(graph.at[reason], now)
+        if since < now:
+            found.append((graph.owner[moment], since, now))
+        moment, now = reason, since
+    if now > graph.at[graph.first]:
+        found.append((-1, graph.at[graph.first], now))
+    found.reverse()
+    return found
+
+
+def _reason(graph: Dependencies, spoken_to: Mapping[int, frozenset[int]], moment: int) -> int:
+    """The moment that this one waited for last."""
+    candidates = graph.before[moment]
+    at = graph.at
+    latest = max(candidates, key=lambda each: at[each], default=graph.first)
+    if at[latest] > at[moment]:
+        return graph.first
+    if moment % 2 == 0 and moment < graph.first:
+        read = spoken_to.get(graph.tree.spans[moment // 2].id)
+        if read:
+            close = [
+                each
+                for each in candidates
+                if each % 2
+                and at[latest] - at[each] <= TOGETHER_NS
+                and graph.tree.spans[each // 2].id in read
+            ]
+            latest = max(close, key=lambda each: at[each], default=latest)
+    return latest
+
+
+def _read_by(tree: Tree) -> dict[int, frozenset[int]]:
+    """By call: the calls whose output it, or what it called, read; with all that called those."""
+    by_id = {span.id: span for span in tree.spans}
+    read: dict[int, set[int]] = {}
+    for span in tree.spans:
+        sources = [by_id[link] for link in span.links if link in by_id and span.parent]
+        if not sources:
+            continue
+        above = {each.id for source in sources for each in (source, *ancestors(tree, source))}
+        for reader in (span, *ancestors(tree, span)):
+            if reader.id in above:
+                break
+            read.setdefault(reader.id, set()).update(above)
+    return {reader: frozenset(sources) for reader, sources in read.items()}
+
+
+def _releases(graph: Dependencies) -> dict[str, list[tuple[int, int]]]:
+    """For each resource that was short: when a slot became free, and whose end that was."""
+    tree = graph.tree
+    index = {span.id: number for number, span in enumerate(tree.spans)}
+    found: dict[str, list[tuple[int, int]]] = {}
+    for resource in graph.resources.values():
+        if resource.contended:
+            holders = (tree.parents[tree.spans[number].id] for number in resource.waits)
+            found[resource.name] = sorted(
+                (tree.end_ns(holder), 2 * index[holder.id] + 1) for holder in holders
+            )
+    return found
+
+
+def _release_before(
+    graph: Dependencies, releases: Mapping[str, list[tuple[int, int]]], moment: int
+) -> int | None:
+    """Of the end of a wait for a slot: the end of the call that had held it."""
+    name = graph.resource_of.get(moment // 2) if moment % 2 and moment < graph.first else None
+    if name is None or name not in releases:
+        return None
+    began, ended = graph.at[moment - 1], graph.at[moment]
+    place = bisect_right(releases[name], (ended, len(graph.at))) - 1
+    if place < 0 or releases[name][place][0] <= began:
+        return None
+    holder = releases[name][place][1]
+    mine = graph.tree.parents[graph.tree.spans[moment // 2].id]
+    if graph.tree.spans[holder // 2] in (mine, *ancestors(graph.tree, mine)):
+        return None
+    return holder
+
+
+def critical_path(graph: Dependencies, owned: Owners, most_steps: int = 2000) -> CriticalPath:
+    """The path with its shares; of its steps the longest are kept, in order of time."""
+    tree, first = graph.tree, graph.at[graph.first]
+    found = stretches(graph)
+    steps = [
+        Step(
+            owned.place(tree.spans[owner]) if owner >= 0 else None,
+            (start - first) / 1e9,
+            (end - start) / 1e9,
+        )
+        for owner, start, end in found
+    ]
+    if len(steps) > most_steps:
+        kept = set(sorted(range(len(steps)), key=lambda each: -steps[each].seconds)[:most_steps])
+        steps = [step for number, step in enumerate(steps) if number in kept]
+    lengths = [(tree.spans[o] if o >= 0 else None, end - start) for o, start, end in found]
+    return CriticalPath(
+        graph.wall_ns / 1e9,
+        tuple(steps),
+        _shares(lengths, owned, graph.wall_ns, per_operation=True),
+        _shares(lengths, owned, graph.wall_ns, per_operation=False),
+    )
+
+
+def _shares(
+    lengths: Iterable[tuple[Span | None, int]], owned: Owners, wall: int, *, per_operation: bool
+) -> tuple[PathShare, ...]:
+    groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for span, length in lengths:
+        key = ("", "")
+        if span is not None:
+            key = (span.operation if per_operation else "", owned.agents[span.id])
+        groups.setdefault(key, []).append((length, span.span_id if span is not None else ""))
+    shares = [
+        PathShare(
+            operation,
+            agent,
+            (total := sum(length for length, _ in each)) / 1e9,
+            total / wall if wall else 0.0,
+            len(each),
+            tuple(dict.fromkeys(i for _, i in sorted(each, reverse=True) if i))[:3],
+        )
+        for (operation, agent), each in groups.items()
+    ]
+    return tuple(sorted(shares, key=lambda share: (-share.seconds, share.operation, share.agent)))

@@ -1,0 +1,285 @@
+"""What would help, and by how much: the run replayed with one thing changed at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dytopo_autotrace.analyze.critical_path import CriticalPath
+from dytopo_autotrace.analyze.dependencies import Dependencies, dependencies
+from dytopo_autotrace.analyze.ownership import Owners
+from dytopo_autotrace.analyze.propagation import is_failed
+from dytopo_autotrace.analyze.replay import Change, replay
+from dytopo_autotrace.analyze.timing import WAIT_ROLE
+from dytopo_autotrace.analyze.tree import Tree
+from dytopo_autotrace.collect.span import Span
+
+MOST_DEPENDENCIES: Final = 150_000
+"""Beyond so many dependencies no replay is made: it would take longer than anybody waits."""
+FASTER: Final = 0.5
+"""What own time is multiplied with when something is twice as fast."""
+WORTH_TRYING: Final = 0.03
+"""Share of the critical path below which making something faster is not tried."""
+WORTH_TELLING: Final = 0.01
+"""Share of the wall time below which a saving is not told."""
+_TRIED: Final = 5
+_EVIDENCE: Final = 3
+
+Sureness = Literal["high", "medium", "low"]
+Kind = Literal["faster_operation", "faster_agent", "slots", "side_by_side", "no_retries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One change, and the wall time that the replay gives with it."""
+
+    kind: Kind
+    subject: str
+    """The operation, agent, resource or retried operation that is changed."""
+    text: str
+    seconds: float
+    """Predicted wall time."""
+    saved_seconds: float
+    saved_share: float
+    sureness: Sureness
+    """`high` if the replay without a change is within 2 % of what was measured, `medium` within 10 %."""
+    evidence: tuple[str, ...]
+    """Ids of the spans that take the most of what is saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """All that was tried, the largest saving first."""
+
+    wall_seconds: float
+    """As measured, from the first call to the last."""
+    replayed_seconds: float
+    """The same by replay, without a change: the difference is how well the replay fits."""
+    least_seconds: float
+    """With slots for everybody: what the order of the calls itself allows."""
+    predictions: tuple[Prediction, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def what_if(graph: Dependencies, path: CriticalPath, owned: Owners) -> WhatIf:
+    """Try the changes that the critical path suggests."""
+    wall = graph.wall_ns
+    if not graph.tree.spans or not wall:
+        return WhatIf(wall / 1e9, wall / 1e9, wall / 1e9, ())
+    if graph.size > MOST_DEPENDENCIES:
+        remark = (
+            f"No what-if: {graph.size:,} dependencies between calls are more than "
+            f"{MOST_DEPENDENCIES:,}."
+        )
+        return WhatIf(wall / 1e9, wall / 1e9, wall / 1e9, (), (remark,))
+    base = replay(graph)
+    unlimited = Change(capacity=dict.fromkeys(graph.resources, len(graph.tree.spans)))
+    least = replay(graph, unlimited) if _contended(graph) else base
+    sureness = _sureness(base, wall)
+    found = [
+        _prediction(each, wall, base, sureness)
+        for each in _tried(graph, path, owned)
+        if each is not None
+    ]
+    worth = [each for each in found if each.saved_share >= WORTH_TELLING]
+    worth.sort(key=lambda each: (-each.saved_seconds, each.kind, each.subject))
+    return WhatIf(wall / 1e9, base / 1e9, (least + wall - base) / 1e9, tuple(worth))
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    kind: Kind
+    subject: str
+    text: str
+    replayed: int
+    evidence: tuple[str, ...]
+
+
+def _prediction(tried: _Try, wall: int, base: int, sureness: Sureness) -> Prediction:
+    saved = max(base - tried.replayed, 0)
+    return Prediction(
+        tried.kind,
+        tried.subject,
+        tried.text,
+        (wall - saved) / 1e9,
+        saved / 1e9,
+        saved / wall,
+        # Whether calls can run together is not in the records: their results may be needed.
+        "low" if tried.kind == "side_by_side" else sureness,
+        tried.evidence,
+    )
+
+
+def _sureness(base: int, wall: int) -> Sureness:
+    off = abs(base - wall) / wall
+    return "high" if off <= 0.02 else "medium" if off <= 0.1 else "low"
+
+
+def _tried(graph: Dependencies, path: CriticalPath, owned: Owners) -> Iterator[_Try]:
+    yield from _faster(graph, path, owned)
+    yield from _slots(graph)
+    yield from _no_retries(graph, owned)
+    yield from _side_by_side(graph, owned)
+
+
+def faster(graph: Dependencies, spans: Iterable[int], factor: float = FASTER) -> Change:
+    """The own time of these calls multiplied; waits take as long as what they wait for."""
+    tree = graph.tree
+    return Change(scale={call: factor for call in spans if tree.spans[call].role != WAIT_ROLE})
+
+
+def _faster(graph: Dependencies, path: CriticalPath, owned: Owners) -> Iterator[_Try]:
+    by_agent: dict[str, list[int]] = {}
+    by_operation: dict[str, list[int]] = {}
+    for number, span in enumerate(graph.tree.spans):
+        by_agent.setdefault(owned.agents[span.id], []).append(number)
+        by_operation.setdefault(span.operation, []).append(number)
+    agents = [each for each in path.by_agent if each.agent and each.share >= WORTH_TRYING]
+    for share in agents[:_TRIED]:
+        change = faster(graph, by_agent[share.agent])
+        text = f"{share.agent} twice as fast"
+        yield _Try("faster_agent", share.agent, text, replay(graph, change), share.spans)
+    on_path: dict[str, float] = {}
+    spans: dict[str, tuple[str, ...]] = {}
+    for share in path.by_operation:
+        on_path[share.operation] = on_path.get(share.operation, 0.0) + share.share
+        spans.setdefault(share.operation, share.spans)
+    for operation in sorted(on_path, key=lambda name: -on_path[name])[:_TRIED]:
+        if operation and on_path[operation] >= WORTH_TRYING:
+            change = faster(graph, by_operation[operation])
+            text = f"{operation} twice as fast"
+            evidence = spans[operation]
+            yield _Try("faster_operation", operation, text, replay(graph, change), evidence)
+
+
+def _contended(graph: Dependencies) -> bool:
+    return any(resource.contended for resource in graph.resources.values())
+
+
+def _slots(graph: Dependencies) -> Iterator[_Try]:
+    tree = graph.tree
+    for name, resource in graph.resources.items():
+        if not resource.contended:
+            continue
+        longest = sorted(resource.waits, key=lambda call: -tree.seconds(tree.spans[call]))
+        evidence = tuple(tree.spans[call].span_id for call in longest[:_EVIDENCE])
+        for slots in (resource.capacity + 1, resource.capacity * 2):
+            if slots == resource.capacity * 2 == resource.capacity + 1 and resource.capacity > 1:
+                continue
+            text = f"{slots} slots of {name} instead of {resource.capacity}"
+            change = Change(capacity={name: slots})
+            yield _Try("slots", name, text, replay(graph, change), evidence)
+            if resource.capacity == 1:
+                break
+
+
+def _no_retries(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
+    """The failed attempts of calls that were tried again, and the pauses after them."""
+    left_out: dict[str, list[int]] = {}
+    for number in failed_attempts(graph.tree, owned):
+        left_out.setdefault(graph.tree.spans[number].operation, []).append(number)
+    for operation, attempts in left_out.items():
+        below = subtrees(graph.tree, attempts)
+        spans = [graph.tree.spans[number] for number in attempts]
+        spans.sort(key=lambda span: -graph.tree.seconds(span))
+        text = f"no failed tries of {operation} ({len(attempts)})"
+        evidence = tuple(span.span_id for span in spans[:_EVIDENCE])
+        change = Change(left_out=below)
+        yield _Try("no_retries", operation, text, replay(graph, change), evidence)
+
+
+def failed_attempts(tree: Tree, owned: Owners) -> list[int]:
+    """Failed calls after which their caller called the same operation for the same agent again."""
+    index = {span.id: number for number, span in enumerate(tree.spans)}
+    found: list[int] = []
+    for parent in tree.spans:
+        again: dict[tuple[str, str, str], int] = {}
+        for child in reversed(tree.children_of(parent)):
+            key = (child.operation, owned.agents[child.id], owned.rounds[child.id])
+            later = again.get(key)
+            if later is not None and is_failed(child) and later >= tree.end_ns(child):
+                found.append(index[child.id])
+            again[key] = child.start_ns
+    return sorted(found)
+
+
+def subtrees(tree: Tree, calls: Iterable[int]) -> frozenset[int]:
+    """Calls and all that was called below them, as indices."""
+    found: set[int] = set()
+    for call in calls:
+        found.add(call)
+        depth = tree.depths[tree.spans[call].id]
+        below = call + 1
+        while below < len(tree.spans) and tree.depths[tree.spans[below].id] > depth:
+            found.add(below)
+            below += 1
+    return frozenset(found)
+
+
+def _side_by_side(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
+    tree = graph.tree
+    for operation, groups in _queues(tree, owned).items():
+        together = {span.id: number for number, group in enumerate(groups) for span in group}
+        changed = dependencies(tree, together)
+        calls = [span for group in groups for span in group]
+        calls.sort(key=lambda span: -tree.seconds(span))
+        agents = dict.fromkeys(filter(None, (owned.agents[span.id] for span in calls)))
+        who = f" ({', '.join(list(agents)[:4])})" if agents else ""
+        yield _Try(
+            "side_by_side",
+            operation,
+            f"calls of {operation}{who} side by side instead of one after another",
+            replay(changed),
+            tuple(span.span_id for span in calls[:_EVIDENCE]),
+        )
+
+
+def _queues(tree: Tree, owned: Owners) -> Mapping[str, Sequence[Sequence[Span]]]:
+    """Operations of which several agents' calls ran one right after another, never side by side.
+
+    Not where one read the other's output, nor where anything else ran between two of them.
+    """
+    found: dict[str, list[list[Span]]] = {}
+    refused: set[str] = set()
+    for parent in tree.spans:
+        run: list[Span] = []
+        for child in (*tree.children_of(parent), None):
+            follows = (
+                child is not None
+                and run
+                and child.operation == run[-1].operation
+                and owned.rounds[child.id] == owned.rounds[run[-1].id]
+            )
+            if child is not None and follows and child.start_ns < tree.end_ns(run[-1]):
+                refused.add(child.operation)
+            if follows and child is not None:
+                run.append(child)
+                continue
+            agents = {owned.agents[span.id] or str(span.id) for span in run}
+            if len(run) > 1 and len(agents) == len(run) and not _read_each_other(tree, run):
+                found.setdefault(run[0].operation, []).append(run)
+            run = [child] if child is not None else []
+    kept = {name: groups for name, groups in found.items() if name not in refused}
+    longest = sorted(
+        kept, key=lambda name: -math.fsum(tree.seconds(s) for g in kept[name] for s in g)
+    )
+    return {name: kept[name] for name in longest[:_TRIED]}
+
+
+def _read_each_other(tree: Tree, run: Sequence[Span]) -> bool:
+    mine: set[int] = set()
+    for span in run:
+        below = [span]
+        while below:
+            at = below.pop()
+            if mine & set(at.links):
+                return True
+            below.extend(tree.children_of(at))
+        below = [span]
+        while below:
+            at = below.pop()
+            mine.add(at.id)
+            below.extend(tree.children_of(at))
+    return False
