@@ -7,6 +7,7 @@ Each size runs in a process of its own. The exponent is that of a line through t
 
 from __future__ import annotations
 
+import gc
 import math
 import resource
 import subprocess
@@ -64,6 +65,7 @@ def swarm(count: int) -> list[Span]:
 
 def measure(count: int) -> None:
     """Print seconds and the most MiB of this process for so many spans."""
+    gc.disable()  # as the process that reports has it
     spans = tuple(swarm(count))
     before = time.perf_counter()
     summary = summarize(RunRecords(spans=spans, now_ns=spans[0].end_ns))

@@ -13,7 +13,17 @@ from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules import keys as described
 from dytopo_autotrace.rules.expressions import Expression, ExpressionError, parse
 from dytopo_autotrace.rules.match import TargetError, is_glob, parse_target
-from dytopo_autotrace.rules.model import ROLES, TOPOLOGY, Metric, Origin, Price, Rule, Scope, Target
+from dytopo_autotrace.rules.model import (
+    NOT_CALLS,
+    ROLES,
+    TOPOLOGY,
+    Metric,
+    Origin,
+    Price,
+    Rule,
+    Scope,
+    Target,
+)
 
 if TYPE_CHECKING:
     from dytopo_autotrace.rules.keys import Key
@@ -236,6 +246,9 @@ class Builder:
         role: str = value
         if role in ROLES:
             return role
+        if role in NOT_CALLS:
+            self._fault(path, value, "is the role of spans that no call owns.", "Choose another.")
+            return None
         # A role that only looks like a standard one is a slip that no analyzer would notice.
         close = [] if self._origin.pack else _resembling(role)
         if close:
