@@ -1,29 +1,29 @@
 """How analysis grows with a trace: seconds and memory from a thousand spans to a million.
 
 Each size is analyzed in a process of its own, several times, in an order that turns from round to
-round. The trace is that of one swarm with five workers that goes on for as many rounds as it takes:
-steps, calls, attempts of which some fail and are tried again, and requests below them.
+round. The trace is that of one swarm with eight workers that goes on for as many rounds as it takes:
+messages, model calls that wait for a slot, and attempts of which some fail and are tried again.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import count
 from statistics import linear_regression, median
 
 from _rounds import Check, interleave, machine, table
 
 from dytopo_autotrace.analyze.summary import summarize
 from dytopo_autotrace.collect.records import RunRecords
-from dytopo_autotrace.collect.span import AGENT, ErrorInfo, Site, Span
+from dytopo_autotrace.collect.span import ErrorInfo, Site, Span
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SECONDS = {10_000: 0.5, 1_000_000: 60.0}
@@ -33,9 +33,16 @@ MEBIBYTES = 2048
 EXPONENT = 1.1
 """Time may grow with the size to that power: 1 is linear, and what sorts is a little more."""
 
-AGENTS = ("developer", "tester", "researcher", "designer", "reviewer")
+AGENTS = tuple(f"agent{number}" for number in range(8))
 MS = 1_000_000
 ERROR = ErrorInfo("ModelUnavailable", "HTTP 503", "llm", (("llm.py", 7, "send"),), 1)
+RUN, ROUND = Site("run_swarm", role="orchestrator"), Site("round", role="scope")
+MANAGER, WORKER = Site("manager_call", role="manager"), Site("agent_call", role="worker")
+MODEL, SLOT, ATTEMPT = (
+    Site("llm_call", role="llm"),
+    Site("semaphore", role="wait"),
+    Site("llm_attempt", role="attempt"),
+)
 
 Sample = tuple[float, float]
 """Seconds, and mebibytes at the peak."""
@@ -91,6 +98,7 @@ def _ask(size: int) -> Sample:
 
 
 def _analyze(size: int) -> Sample:
+    gc.disable()  # As the process that reports has it.
     spans = tuple(swarm(size))
     started = time.perf_counter()
     summary = summarize(RunRecords(spans=spans, now_ns=spans[0].end_ns))
@@ -100,54 +108,40 @@ def _analyze(size: int) -> Sample:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def swarm(size: int) -> Iterator[Span]:
-    """So many spans of one trace, callers before what they call."""
-    sites = {
-        name: Site(name, role, entry=(AGENT, "round_num"))
-        for name, role in (
-            *(("swarm", "orchestrator"), ("manager_call", "manager"), ("route", "router")),
-            *(("agent_call", "worker"), ("llm_step", "step"), ("llm_call", "llm")),
-            *(("llm_attempt", "attempt"), ("http_request", "io")),
-        )
-    }
-    ids = count(1)
-    start = 1_000 * MS
-    rounds = math.ceil((size - 1) / (2 + 6 * len(AGENTS)))
-    end = start + rounds * 100 * MS
+def swarm(size: int) -> list[Span]:
+    """Rounds of a manager and eight workers, four at a time, until there are so many spans."""
+    spans: list[Span] = []
 
-    def span(name: str, parent: int, begun: int, ended: int, agent: str, number: int) -> Span:
-        made = Span(next(ids), parent, 7, sites[name], begun)
-        made.end_ns, made.status, made.at_entry = ended, "success", (agent, number)
-        return made
+    def add(site, start, end, parent=None, agent="", **metadata):
+        span = Span(len(spans) + 1, parent.id if parent else 0, 1, site, start)
+        span.end_ns, span.status, span.agent, span.metadata = end, "success", agent, metadata
+        span.measurements = ()
+        spans.append(span)
+        return span
 
-    root = span("swarm", 0, start, end, "", 0)
-    yield root
-    left = size - 1
-    for number in range(rounds):
-        for each in _round(span, root.id, start + number * 100 * MS, number):
-            if not left:
-                return
-            yield each
-            left -= 1
-
-
-def _round(span, root: int, start: int, number: int) -> Iterator[Span]:
-    yield span("manager_call", root, start, start + 10 * MS, "manager", number)
-    yield span("route", root, start + 10 * MS, start + 12 * MS, "", number)
-    for place, agent in enumerate(AGENTS):
-        begun, ended = start + 12 * MS, start + (60 + 8 * place) * MS
-        parent = root
-        for name in ("agent_call", "llm_step", "llm_call"):
-            made = span(name, parent, begun, ended, agent, number)
-            yield made
-            parent = made.id
-        failed = span("llm_attempt", parent, begun, begun + 5 * MS, agent, number)
-        if (number + place) % 7 == 0:
+    def call(start, held_from, end, parent, agent):
+        work = add(WORKER, start, end, parent, agent, receives=[])
+        model = add(MODEL, start, end, work, model="m-1", tokens_in=100, tokens_out=50)
+        add(SLOT, start, held_from, model, free=0 if held_from > start else 1)
+        if len(spans) % 29 == 0:
+            failed = add(ATTEMPT, held_from, held_from + MS, model)
             failed.status, failed.error = "error", ERROR
-        yield failed
-        tried = span("llm_attempt", parent, begun + 6 * MS, ended, agent, number)
-        yield tried
-        yield span("http_request", tried.id, begun + 6 * MS, ended, agent, number)
+        add(ATTEMPT, held_from + MS, end, model)
+        return work
+
+    root = add(RUN, MS, MS, task="scale")
+    now, number = 2 * MS, 0
+    while len(spans) < size:
+        number += 1
+        scope = add(ROUND, now, now, root, round=number)
+        add(MANAGER, now, now + 10 * MS, scope, "manager")
+        now += 10 * MS
+        first = [call(now, now, now + 20 * MS, scope, agent) for agent in AGENTS[:4]]
+        for agent, source in zip(AGENTS[4:], first, strict=True):
+            call(now, now + 20 * MS, now + 40 * MS, scope, agent).links = (source.id,)
+        now = scope.end_ns = now + 41 * MS
+    root.end_ns = now
+    return spans[:size]
 
 
 def _judge(medians: dict[int, Sequence[float]]) -> dict[str, Check]:

@@ -243,9 +243,10 @@ class Pipeline:
             return
         with self._lock:
             began = time.perf_counter()
-            running = self._running_spans(self._open.values())
-            opened = [span for span in running if span.id not in self._told]
-            self._told = frozenset(span.id for span in running)
+            told = self._told
+            begun = [record for key, record in self._open.items() if key not in told]
+            opened = [span for span in self._running_spans(begun) if span.id not in told]
+            self._told = frozenset((*self._open, *(each.id for each in self._scopes.running())))
             self.drain_seconds += time.perf_counter() - began
         for watcher in self.watchers:
             try:

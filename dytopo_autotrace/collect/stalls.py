@@ -17,6 +17,8 @@ TIMES: Final = 5.0
 LEAST_SECONDS: Final = 5.0
 """A call stalls by its history once it runs for so many times the slowest, and so long at least."""
 MAX_TOLD: Final = 20
+PAUSE_NS: Final = 500_000_000
+"""Between two looks at what is open, which may be much."""
 
 
 class Stalls:
@@ -39,6 +41,7 @@ class Stalls:
         self._tell = tell
         self._stall_after = stall_after
         self._now_ns = now_ns
+        self._next_look_ns = 0
         self._open: dict[int, Span] = {}
         self._around: dict[int, int] = {}
         """Of what lies between a call and its caller, such as a round: what is around it."""
@@ -64,6 +67,9 @@ class Stalls:
             else:
                 self._open[span.id] = span
         now = self._now_ns()
+        if now < self._next_look_ns:
+            return
+        self._next_look_ns = now + PAUSE_NS
         callers = {self._caller(span) for span in self._open.values()}
         for span in self._open.values():
             if span.id in self.told or len(self.told) >= MAX_TOLD:

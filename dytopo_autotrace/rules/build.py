@@ -14,6 +14,7 @@ from dytopo_autotrace.rules import keys as described
 from dytopo_autotrace.rules.expressions import Expression, ExpressionError, parse
 from dytopo_autotrace.rules.match import TargetError, is_glob, parse_target
 from dytopo_autotrace.rules.model import (
+    NOT_CALLS,
     ROLES,
     TOPOLOGY,
     Export,
@@ -275,6 +276,9 @@ class Builder:
         role: str = value
         if role in ROLES:
             return role
+        if role in NOT_CALLS:
+            self._fault(path, value, "is the role of spans that no call owns.", "Choose another.")
+            return None
         # A role that only looks like a standard one is a slip that no analyzer would notice.
         close = [] if self._origin.pack else _resembling(role)
         if close:

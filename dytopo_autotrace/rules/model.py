@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 MetricKind = Literal["counter", "gauge", "histogram"]
 
+NOT_CALLS: Final = frozenset({"scope", "blocked"})
+"""Roles of spans that no call owns."""
+
 TOPOLOGY: Final = ("edges", "isolated", "stats", "receives")
 """Keys of a rule whose values are kept whole, as attributes of the same names."""
 

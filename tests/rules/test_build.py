@@ -30,6 +30,16 @@ AGENT_FAULTS = [
 ]
 
 RULE_FAULTS = [
+    ("target = 'a:f'\nrole = 'scope'\n", 3, "rule.role", "'scope'", "no call owns", "another"),
+    (
+        "target = 'a:f'\nscope = { opens = 'round', key = 'result.n' }\n",
+        3,
+        "rule.scope.key",
+        "'result.n'",
+        "when the call begins",
+        "parameter",
+    ),
+    ("target = 'a:f'\nstall_after = -1\n", 3, "rule.stall_after", "-1", "from 0 up", ""),
     ("trget = 'a:f'\n", 2, "rule.trget", "'a:f'", "no such key", "Did you mean 'target'?"),
     ("name = 'x'\n", 1, "rule.target", "", "is missing", "module:qualname"),
     ("target = 'a.f'\n", 2, "rule.target", "'a.f'", "no colon", "'a:f'"),
@@ -411,3 +421,23 @@ def test_the_address_of_a_scrape_has_a_port(loaded, address, right):
     ruleset = loaded(f"[agent]\nprometheus = '{address}'\n")
     assert ruleset.prometheus == (address if right else "")
     assert bool(ruleset.faults) != right
+
+
+def test_prices_are_read_by_the_name_of_the_model(loaded):
+    """Names may have dots and wildcards; what is missing or no price is a fault of the file."""
+    ruleset = loaded('[cost.models."gpt-*.1"]\ninput = 1\noutput = 2.5\n')
+    assert ruleset.faults == ()
+    (price,) = ruleset.prices
+    assert (price.model, price.input, price.output, price.cached) == ("gpt-*.1", 1.0, 2.5, None)
+    ruleset = loaded('[cost.models.m]\ninput = "1"\n')
+    keys = sorted(fault.key for fault in ruleset.faults)
+    assert keys == ["cost.models.m.input", "cost.models.m.output"]
+    assert ruleset.prices == ()
+
+
+def test_what_tells_of_messages_is_kept_under_the_name_of_its_key(loaded):
+    """An attribute of the same name would be the same thing twice, and is a fault."""
+    ruleset = loaded("[[rule]]\ntarget = 'a:f'\nedges = 'result'\nattributes = { edges = 'x' }\n")
+    assert [fault.key for fault in ruleset.faults] == ["rule.attributes.edges"]
+    ruleset = loaded("[[rule]]\ntarget = 'a:f'\nedges = 'result'\nreceives = 'x'\n")
+    assert set(ruleset.rules[0].topology) == {"edges", "receives"}
