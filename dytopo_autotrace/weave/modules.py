@@ -12,6 +12,7 @@ from dytopo_autotrace.errors import nearest
 from dytopo_autotrace.rules.match import Matcher
 from dytopo_autotrace.rules.model import Rule
 from dytopo_autotrace.weave.finder import watch
+from dytopo_autotrace.weave.heirs import weave_families
 from dytopo_autotrace.weave.kinds import Weaver
 from dytopo_autotrace.weave.patch import (
     Replaced,
@@ -162,6 +163,8 @@ class Modules:
 
     def _weave(self, module: ModuleType) -> Replaced:
         self.seen.add(module.__name__)
+        # Families first: which of two rules stands first they know, and what is woven stays so.
+        weave_families(module, self._matcher, self._weaver)
         replaced = weave_module(module, self._matcher, self._weaver)
         if module.__name__ in self._adopted:
             adopt(module, self._classic_names(), self._ledger)
