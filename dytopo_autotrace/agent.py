@@ -118,6 +118,7 @@ def install(
     from dytopo_autotrace.rules.load import load  # noqa: PLC0415 - loaded on use
     from dytopo_autotrace.rules.match import compile_rules  # noqa: PLC0415
     from dytopo_autotrace.rules.model import RuleSet  # noqa: PLC0415
+    from dytopo_autotrace.weave.crossing import cross_threads  # noqa: PLC0415
     from dytopo_autotrace.weave.finder import Finder  # noqa: PLC0415
     from dytopo_autotrace.weave.kinds import Weaver  # noqa: PLC0415
     from dytopo_autotrace.weave.ledger import Ledger  # noqa: PLC0415
@@ -139,6 +140,7 @@ def install(
     # woven by the one or the other.
     sys.meta_path.insert(0, finder)
     modules.weave_loaded()
+    cross_threads(weaver.ledger)
     pipeline.ensure_running()
     _installed = Installation(ruleset, weaver, modules, finder)
     return _installed

@@ -44,6 +44,17 @@ def without_our_head(error: BaseException) -> None:
         error.__traceback__ = head.tb_next
 
 
+def without_our_frame(error: BaseException) -> None:
+    """Take our frame off the head of a traceback, though nothing may be left of it.
+
+    That is so for what was thrown in, which the host's generator gets bare, and where the interpreter
+    itself has turned a `StopIteration` into a `RuntimeError`.
+    """
+    head = error.__traceback__
+    if head is not None and is_hidden(head.tb_frame.f_code):
+        error.__traceback__ = head.tb_next
+
+
 def outcome_of(error: BaseException) -> tuple[Status, ErrorInfo | None]:
     """What an exception says about the call that it ended; never raises, keeps nothing of it alive."""
     try:

@@ -17,7 +17,7 @@ from types import AsyncGeneratorType, FunctionType, GeneratorType
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
-from dytopo_autotrace.collect.failures import hide, is_hidden
+from dytopo_autotrace.collect.failures import hide, without_our_frame
 from dytopo_autotrace.collect.span import END_NS, MISSING, OUTCOME, SITE, Record, Site
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.capture import OURS
@@ -98,17 +98,6 @@ def loop(*, is_async: bool, failed: str) -> str:
         failed=failed.replace("\n", "\n    "),
         if_current=_IF_CURRENT if is_async else "",
     )
-
-
-def without_our_frame(error: BaseException) -> None:
-    """Take our frame off the head of a traceback, though nothing may be left of it.
-
-    That is so for what was thrown in, which the host's generator gets bare, and where the interpreter
-    itself has turned a `StopIteration` into a `RuntimeError`.
-    """
-    head = error.__traceback__
-    if head is not None and is_hidden(head.tb_frame.f_code):
-        error.__traceback__ = head.tb_next
 
 
 def start(theirs: AsyncGenerator[Any, Any]) -> Any:

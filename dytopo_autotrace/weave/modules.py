@@ -11,6 +11,7 @@ from typing import Any, Final
 from dytopo_autotrace.errors import nearest
 from dytopo_autotrace.rules.match import Matcher
 from dytopo_autotrace.rules.model import Rule
+from dytopo_autotrace.weave.crossing import POOLS, cross_pools
 from dytopo_autotrace.weave.finder import watch
 from dytopo_autotrace.weave.heirs import weave_families
 from dytopo_autotrace.weave.kinds import Weaver
@@ -65,7 +66,11 @@ class Modules:
     def wants(self, module_name: str) -> bool:
         if self._unfinished:
             self._weave_what_has_finished()
-        return bool(self._matcher.wants(module_name)) or module_name in self._adopted
+        return (
+            bool(self._matcher.wants(module_name))
+            or module_name in self._adopted
+            or module_name == POOLS
+        )
 
     def code_for(self, module_name: str, loader: Any) -> CodeType | None:
         if not self._matcher.needs_source(module_name):
@@ -166,6 +171,8 @@ class Modules:
         # Families first: which of two rules stands first they know, and what is woven stays so.
         weave_families(module, self._matcher, self._weaver)
         replaced = weave_module(module, self._matcher, self._weaver)
+        if module.__name__ == POOLS:
+            cross_pools(module, self._ledger)
         if module.__name__ in self._adopted:
             adopt(module, self._classic_names(), self._ledger)
         return replaced
