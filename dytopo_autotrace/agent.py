@@ -63,6 +63,8 @@ class Installation:
     modules: Modules | None = None
     finder: Finder | None = None
     started_ns: int = field(default_factory=time.perf_counter_ns)
+    unreached: tuple[str, ...] = ()
+    """Where functions are held that were woven too late for it, once somebody has looked."""
 
     @property
     def is_active(self) -> bool:

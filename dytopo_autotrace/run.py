@@ -98,6 +98,7 @@ class Run:
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
         pipeline.stop()
+        account.look_for_unreached(self._installation)
         if self._intake is not None and self._intake.is_used:
             self._cost = self._measure_cost()
             self._close_store(self._intake)
