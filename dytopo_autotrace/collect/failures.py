@@ -37,18 +37,8 @@ def is_hidden(code: CodeType) -> bool:
 def without_our_head(error: BaseException) -> None:
     """Take our own frame off the head of a traceback in flight.
 
-    A bare `raise` then goes on with the traceback that the host would have had without us.
-    """
-    head = error.__traceback__
-    if head is not None and head.tb_next is not None and is_hidden(head.tb_frame.f_code):
-        error.__traceback__ = head.tb_next
-
-
-def without_our_frame(error: BaseException) -> None:
-    """Take our frame off the head of a traceback, though nothing may be left of it.
-
-    That is so for what was thrown in, which the host's generator gets bare, and where the interpreter
-    itself has turned a `StopIteration` into a `RuntimeError`.
+    A bare `raise` then goes on with the traceback that the host would have had without us. Nothing is
+    left of it when what raised is written in C, or when the exception was thrown into a generator.
     """
     head = error.__traceback__
     if head is not None and is_hidden(head.tb_frame.f_code):

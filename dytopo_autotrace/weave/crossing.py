@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from dytopo_autotrace.collect.failures import hide, without_our_frame, without_our_head
+from dytopo_autotrace.collect.failures import hide, without_our_head
 from dytopo_autotrace.collect.span import Record
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.ledger import Ledger
@@ -84,7 +84,7 @@ def _carried(function: Any, record: Record) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            without_our_frame(error)
+            without_our_head(error)
             raise
         finally:
             current.set(outer)

@@ -17,7 +17,7 @@ from types import AsyncGeneratorType, FunctionType, GeneratorType
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
-from dytopo_autotrace.collect.failures import hide, without_our_frame
+from dytopo_autotrace.collect.failures import hide, without_our_head
 from dytopo_autotrace.collect.span import END_NS, MISSING, OUTCOME, SITE, Record, Site
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.capture import OURS
@@ -58,7 +58,7 @@ _LOOP: Final = """
             {stop}
                 break
             except __BaseException as __flying:
-                __without_our_frame(__flying)
+                __without_our_head(__flying)
                 if __record is None:
                     raise
                 {failed}
@@ -77,7 +77,7 @@ _LOOP: Final = """
             try:
                 __sent = yield __held.pop()
             except __BaseException as __flying:
-                __without_our_frame(__flying)
+                __without_our_head(__flying)
                 __thrown = __flying
             if __record is not None:
                 __after = __get()
@@ -128,7 +128,6 @@ def note_close(record: Record, error: BaseException) -> None:
 NAMES: Final[Mapping[str, Any]] = {
     "note_close": note_close,
     "start": start,
-    "without_our_frame": without_our_frame,
     "StopIteration": StopIteration,
     "StopAsyncIteration": StopAsyncIteration,
 }
@@ -214,6 +213,7 @@ def _handed_back(*, is_async: bool) -> FunctionType:
         "put": current.set,
         "now": clock.now_ns,
         "switch": _Faults,
+        "without_our_head": without_our_head,
         "Exception": Exception,
         "BaseException": BaseException,
     }
