@@ -59,6 +59,14 @@ class Run:
         modules = self._installation.modules
         return modules.compile(source, filename, *known_as) if modules else None
 
+    def has_no_source(self, *known_as: str) -> None:
+        """Say which rules cannot reach a main module that is compiled code."""
+        modules = self._installation.modules
+        if modules is not None and modules.out_of_reach(*known_as):
+            self._say(
+                f"{self._argv[0]} is compiled code: rules on its own functions need its source"
+            )
+
     def begin(self) -> None:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
@@ -127,6 +128,8 @@ LATER: Final[dict[type, Callable[..., Any]]] = {
     AsyncGeneratorType: follow,
 }
 """What a call may hand back that is still to come, and what follows it to its end."""
+_HELD_BY_US: Final = 3
+"""References to what was handed back: the advice's, its helper's, and that of counting them."""
 
 
 @dataclass(slots=True)
@@ -183,7 +186,10 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
             record[OUTCOME] = _UNREAD
             close(record, error, raised_or_none, given, kwargs)
 
-        return LATER[type(theirs)](record, theirs, returned, failed)
+        follows = LATER[type(theirs)]
+        if follows is not end_with_future and sys.getrefcount(theirs) > _HELD_BY_US:
+            return None  # The host keeps it somewhere, and is to find in there what it was given.
+        return follows(record, theirs, returned, failed)
 
     advice = form.make(function, entry, exit_, again, raised_or_none, handed_back)
     if not is_plain(function):

@@ -157,6 +157,15 @@ class Modules:
                         selection.rule.name, f"{module_name}:{name}", "refused", reason
                     )
 
+    def out_of_reach(self, *known_as: str) -> bool:
+        """Note that a main module is compiled code; answers whether a rule names anything in it."""
+        self.seen.update(known_as)
+        named = [each for name in known_as for each in self._matcher.selections(name)]
+        for selection in named:
+            why = "the program is compiled code, and its functions are reached by its source"
+            self._ledger.note(selection.rule.name, known_as[0], "refused", why)
+        return bool(named)
+
     def executed(self, module: ModuleType, known: Collection[str]) -> None:
         try:
             replaced = self._weave(module)

@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import sys
@@ -608,6 +609,21 @@ def test_a_generator_that_was_begun_is_handed_back_as_it_is():
         asyncio.run(main())
     assert len(seen.spans) == 2
     assert "items" not in seen.spans[0].metadata
+
+
+def test_what_the_host_keeps_is_handed_back_as_it_is():
+    """A coroutine or generator that a cache holds as well is the one that callers get."""
+
+    async def later():
+        return 1
+
+    for function in (lambda: (x for x in "ab"), later):
+        woven = traced(functools.cache(function))
+        with capture() as seen:
+            kept = woven()
+            assert woven() is kept
+            assert len(seen.spans) == 2
+        kept.close()
 
 
 @pytest.mark.parametrize("end", ["returns", "raises", "is cancelled"])

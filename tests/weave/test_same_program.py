@@ -1,5 +1,6 @@
 """Programs made at random do the same woven as bare: output, results, exceptions and exit code."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -177,7 +178,11 @@ def test_a_few_random_programs_do_the_same(program):
 
 @pytest.mark.slow
 @given(programs())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=int(os.environ.get("PROGRAMS", "150")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 def test_many_random_programs_do_the_same(program):
     """Many generated programs, run bare and woven, cannot be told apart from outside."""
     compare(program)

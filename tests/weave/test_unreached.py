@@ -75,6 +75,25 @@ def test_what_is_reached_is_not_complained_about(load):
     assert found <= {"patient.plain:add"}  # `add_one = functools.partial(add, 1)`
 
 
+def test_a_program_of_compiled_code_says_what_its_rules_cannot_reach(program):
+    """A `.pyc` runs as it is, and a line on stderr says why nothing of it is watched."""
+    import py_compile
+
+    folder = program(compiled="def f():\n    return 1\nprint(f())\n")
+    file = py_compile.compile(str(folder / "compiled.py"), cfile=str(folder / "c.pyc"))
+    rules = folder / "rules.toml"
+    rules.write_text('[[rule]]\ntarget = "__main__:f"\n', encoding="utf-8")
+    options = ["--rules", str(rules), "--store", "none", "--report", "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dytopo_autotrace", *options, file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "is compiled code: rules on its own functions need its source" in done.stderr
+
+
 def test_a_run_tells_of_what_it_could_not_reach(program):
     """The report of a launched program has a line for it."""
     folder = program(held=HELD, main_of_it="import held\nheld.f()\nheld.TOOLS['f']()\n")
