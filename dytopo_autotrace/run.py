@@ -99,7 +99,15 @@ class Run:
             self._finish()
         except Exception as fault:
             self._say(f"no report: {type(fault).__name__}: {fault}")
+        self._let_go()
         _keep_interrupt(self._ended[0])
+
+    def _let_go(self) -> None:
+        """Give everything back, so that the interpreter takes the program down as it would."""
+        try:
+            self._installation.uninstall()
+        except Exception as fault:
+            self._say(f"not taken out: {type(fault).__name__}: {fault}")
 
     def _finish(self) -> None:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
