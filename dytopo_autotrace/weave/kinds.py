@@ -55,6 +55,8 @@ class Weaver:
             raise Refusal(f"{qualname} is woven already.")
         if inspect.isbuiltin(function) or isinstance(function, _C_KINDS):
             raise Refusal(f"{qualname} is written in C, so its parameters cannot be seen.")
+        if is_plain(function) and _knows_itself(function):
+            raise Refusal(f"{qualname} has itself for a default, to change what it is when called.")
         inner = innermost(function)
         own_code = function.__code__ if is_plain(function) else None
         key = (rule, qualname, own_code, inner and inner.__code__)
@@ -80,6 +82,12 @@ class Weaver:
 
 
 _C_KINDS = (type(str.join), type("".join), type(object.__init__))
+
+
+def _knows_itself(function: Any) -> bool:
+    """Whether a function is handed to itself: it may exchange its own code, and so its parameters."""
+    given = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    return any(each is function for each in given)
 
 
 def _around(raw: Any, function: Any) -> Any:

@@ -456,3 +456,26 @@ class Point:
         assert not hasattr(Point(1), "__dict__")
         assert dataclasses.replace(Point(1), y=4).norm() == 5
     assert [span.operation for span in seen.spans] == ["Point.norm"] * 2
+
+
+def test_a_function_that_exchanges_its_own_code_is_left_alone(program):
+    """Who has itself for a default may have other parameters after its first call."""
+    program(
+        lazy="""
+def compiled(a):
+    return a
+
+def f(*args, _self=None):
+    _self.__code__ = compiled.__code__
+    _self.__kwdefaults__ = None
+    return _self(*args)
+
+f.__kwdefaults__ = {"_self": f}
+"""
+    )
+    with capture(rule("lazy:f")) as seen:
+        import lazy
+
+        assert [lazy.f(1), lazy.f(2)] == [1, 2]
+        (entry,) = seen.installation.weaver.ledger.entries
+    assert (entry.fate, seen.spans) == ("refused", [])
