@@ -179,7 +179,7 @@ def test_a_few_random_programs_do_the_same(program):
 @pytest.mark.slow
 @given(programs())
 @settings(
-    max_examples=int(os.environ.get("PROGRAMS", "150")),
+    max_examples=int(os.environ.get("PROGRAMS", "100")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
