@@ -48,11 +48,17 @@ def remarks(installation: agent.Installation) -> Iterator[str]:
 
 def look_for_unreached(installation: agent.Installation) -> None:
     """Find out who holds bare functions; takes a moment, so it is done once the program has ended."""
-    from dytopo_autotrace.weave.unreached import held_elsewhere  # noqa: PLC0415 - once
-
-    if installation.weaver is None:
+    if installation.weaver is None or not installation.weaver.ledger.replaced:
         return
-    found = held_elsewhere(installation.weaver.ledger)
+    try:
+        from dytopo_autotrace.weave.unreached import held_elsewhere  # noqa: PLC0415 - once
+
+        found = held_elsewhere(installation.weaver.ledger)
+    except Exception as fault:
+        # A program may have taken its interpreter apart.
+        why = type(fault).__name__
+        installation.unreached = (f"who holds bare functions was not to be found out: {why}",)
+        return
     if found is None:
         installation.unreached = ("too much is alive to look for references to bare functions",)
         return
