@@ -62,7 +62,8 @@ class Run:
     def has_no_source(self, *known_as: str) -> None:
         """Say which rules cannot reach a main module that is compiled code."""
         modules = self._installation.modules
-        if modules is not None and modules.out_of_reach(*known_as):
+        named = modules is not None and modules.out_of_reach(*known_as)
+        if named and self._report != "none":
             self._say(
                 f"{self._argv[0]} is compiled code: rules on its own functions need its source"
             )

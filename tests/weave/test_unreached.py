@@ -83,7 +83,7 @@ def test_a_program_of_compiled_code_says_what_its_rules_cannot_reach(program):
     file = py_compile.compile(str(folder / "compiled.py"), cfile=str(folder / "c.pyc"))
     rules = folder / "rules.toml"
     rules.write_text('[[rule]]\ntarget = "__main__:f"\n', encoding="utf-8")
-    options = ["--rules", str(rules), "--store", "none", "--report", "none"]
+    options = ["--rules", str(rules), "--store", "none"]
     done = subprocess.run(
         [sys.executable, "-m", "dytopo_autotrace", *options, file],
         capture_output=True,
