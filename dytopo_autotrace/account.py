@@ -54,6 +54,7 @@ def remarks(installation: agent.Installation) -> Iterator[str]:
     for form in installation.weaver.shapes.values():
         for name, count in form.unreadable.items():
             yield f"rule {form.site.rule}: {name} could not be read in {count} calls"
+    yield from installation.unreached
     for fault in installation.weaver.ledger.faults:
         yield f"a fault of ours, contained: {fault}"
 
@@ -66,6 +67,28 @@ def forget(installation: agent.Installation) -> None:
         installation.weaver.switch.missed = 0
         for form in installation.weaver.shapes.values():
             form.unreadable.clear()
+
+
+def look_for_unreached(installation: agent.Installation) -> None:
+    """Find out who holds bare functions; takes a moment, so it is done once the program has ended."""
+    if installation.weaver is None or not installation.weaver.ledger.replaced:
+        return
+    try:
+        from dytopo_autotrace.weave.unreached import held_elsewhere  # noqa: PLC0415 - once
+
+        found = held_elsewhere(installation.weaver.ledger)
+    except Exception as fault:
+        # A program may have taken its interpreter apart.
+        why = type(fault).__name__
+        installation.unreached = (f"who holds bare functions was not to be found out: {why}",)
+        return
+    if found is None:
+        installation.unreached = ("too much is alive to look for references to bare functions",)
+        return
+    installation.unreached = tuple(
+        f"{held.function} is also held by {held.holder}: calls from there are not seen"
+        for held in found
+    )
 
 
 def rule_states(installation: agent.Installation) -> Iterator[RuleState]:

@@ -65,6 +65,8 @@ class Installation:
     modules: Modules | None = None
     finder: Finder | None = None
     started_ns: int = field(default_factory=time.perf_counter_ns)
+    unreached: tuple[str, ...] = ()
+    """Where functions are held that were woven too late for it, once somebody has looked."""
 
     @property
     def is_active(self) -> bool:
@@ -120,6 +122,7 @@ def install(
     from dytopo_autotrace.rules.load import load  # noqa: PLC0415 - loaded on use
     from dytopo_autotrace.rules.match import compile_rules  # noqa: PLC0415
     from dytopo_autotrace.rules.model import RuleSet  # noqa: PLC0415
+    from dytopo_autotrace.weave.crossing import cross_threads  # noqa: PLC0415
     from dytopo_autotrace.weave.finder import Finder  # noqa: PLC0415
     from dytopo_autotrace.weave.kinds import Weaver  # noqa: PLC0415
     from dytopo_autotrace.weave.ledger import Ledger  # noqa: PLC0415
@@ -141,6 +144,7 @@ def install(
     # woven by the one or the other.
     sys.meta_path.insert(0, finder)
     modules.weave_loaded()
+    cross_threads(weaver.ledger)
     pipeline.ensure_running()
     _installed = Installation(ruleset, weaver, modules, finder)
     return _installed

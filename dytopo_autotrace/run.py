@@ -88,6 +88,15 @@ class Run:
         modules = self._installation.modules
         return modules.compile(source, filename, *known_as) if modules else None
 
+    def has_no_source(self, *known_as: str) -> None:
+        """Say which rules cannot reach a main module that is compiled code."""
+        modules = self._installation.modules
+        named = modules is not None and modules.out_of_reach(*known_as)
+        if named and self._report != "none":
+            self._say(
+                f"{self._argv[0]} is compiled code: rules on its own functions need its source"
+            )
+
     def begin(self) -> None:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)
@@ -220,7 +229,15 @@ class Run:
             self._finish()
         except Exception as fault:
             self._say(f"no report: {type(fault).__name__}: {fault}")
+        self._let_go()
         _keep_interrupt(self._ended[0])
+
+    def _let_go(self) -> None:
+        """Give everything back, so that the interpreter takes the program down as it would."""
+        try:
+            self._installation.uninstall()
+        except Exception as fault:
+            self._say(f"not taken out: {type(fault).__name__}: {fault}")
 
     def _finish(self) -> None:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
@@ -231,6 +248,7 @@ class Run:
             pipeline.drain()
             self._outlets.finish()
             self._outlets.wait()  # The background thread writes meanwhile what is to be kept.
+        account.look_for_unreached(self._installation)
         self._end_recording()
         if self._out is not None:
             self._write(self._out)

@@ -37,10 +37,11 @@ def is_hidden(code: CodeType) -> bool:
 def without_our_head(error: BaseException) -> None:
     """Take our own frame off the head of a traceback in flight.
 
-    A bare `raise` then goes on with the traceback that the host would have had without us.
+    A bare `raise` then goes on with the traceback that the host would have had without us. Nothing is
+    left of it when what raised is written in C, or when the exception was thrown into a generator.
     """
     head = error.__traceback__
-    if head is not None and head.tb_next is not None and is_hidden(head.tb_frame.f_code):
+    if head is not None and is_hidden(head.tb_frame.f_code):
         error.__traceback__ = head.tb_next
 
 

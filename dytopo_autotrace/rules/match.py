@@ -29,6 +29,9 @@ LOCALS: Final = "<locals>"
 UNDECORATED: Final = "__wrapped__"
 """The last part of a qualname that names the function below its decorators."""
 
+HEIRS: Final = "+"
+"""After a class, in AspectJ's notation: it and every class that inherits from it."""
+
 # Rules never reach into what we are made of ourselves, nor does a rule that begins with a
 # wildcard mean the standard library: it would be woven whole.
 _NEVER: Final = frozenset({"dytopo_autotrace", "wrapt"})
@@ -53,6 +56,8 @@ class Selection:
     rule: Rule
     literals: tuple[str, ...]
     globs: tuple[str, ...]
+    families: tuple[str, ...] = ()
+    """Qualnames such as `Base+.method`, which reach beyond the module."""
 
 
 def parse_target(text: str, *, module_optional: bool = False) -> Target:
@@ -93,6 +98,8 @@ def _check_qualname(qualname: str) -> None:
         raise TargetError("has no qualname after the colon.", "`*` means every function there.")
     parts = qualname.split(".")
     _check_deep(parts, "qualname")
+    if HEIRS in qualname:
+        parts = _without_heirs(parts)
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         if part == LOCALS:
@@ -109,6 +116,27 @@ def _check_qualname(qualname: str) -> None:
                 )
         elif part != "**":
             _check_part(part, "qualname")
+
+
+def _without_heirs(parts: list[str]) -> list[str]:
+    """The parts of a `Base+.method` as they would be without the plus."""
+    *path, base, method = ["", *parts]
+    if not base.endswith(HEIRS) or HEIRS in "".join([*path, base[:-1], method]):
+        raise TargetError(
+            f"has a misplaced {HEIRS}.", "It stands after a class, before its method: Base+.method"
+        )
+    plain = [*path[1:], base.removesuffix(HEIRS), method]
+    if is_glob("".join(plain[:-1])) or "**" in method or {LOCALS, UNDECORATED} & {*plain}:
+        raise TargetError(
+            f"has more than one class before its {HEIRS}.", "Name one class, then a method or `*`."
+        )
+    return plain
+
+
+def family_of(qualname: str) -> tuple[str, str]:
+    """The class and the method, or glob, of a `Base+.method`."""
+    base, _, method = qualname.partition(HEIRS + ".")
+    return base, method
 
 
 def _check_deep(parts: list[str], where: str) -> None:
@@ -194,6 +222,8 @@ def _module_matches(target: Target, module_name: str) -> bool:
 
 
 def _qualname_matches(target: Target, qualname: str) -> bool:
+    if HEIRS in target.qualname:
+        return False  # Its methods are found from the class on.
     if is_glob(target.qualname):
         return bool(_qualname_pattern(target.qualname)(qualname))
     return target.qualname == qualname
@@ -264,6 +294,17 @@ class Matcher:
             rule for rule in self.wants(module_name) if _matches(rule, module_name, qualname)
         )
 
+    def is_meant(self, pattern: str, name: str) -> bool:
+        """Whether a glob for a method means this one."""
+        return bool(name) and is_glob(pattern) and bool(_qualname_pattern(pattern)(name))
+
+    def wins(self, rule: Rule, module_name: str, qualname: str) -> bool:
+        """Whether a rule that reaches a method from elsewhere may have it: the first one wins."""
+        if _excluded(rule, module_name, qualname):
+            return False
+        named = self.rule_for(module_name, qualname)
+        return named is None or self._rules.index(rule) <= self._rules.index(named)
+
     def rule_for(self, module_name: str, qualname: str) -> Rule | None:
         """The rule that wins, `None` when there is none."""
         for rule in self.wants(module_name):
@@ -290,9 +331,10 @@ def _select(rule: Rule, module_name: str) -> Selection:
         tuple(
             name
             for name in qualnames
-            if not is_glob(name) and not _excluded(rule, module_name, name)
+            if not (is_glob(name) or HEIRS in name or _excluded(rule, module_name, name))
         ),
-        tuple(name for name in qualnames if is_glob(name)),
+        tuple(name for name in qualnames if is_glob(name) and HEIRS not in name),
+        tuple(name for name in qualnames if HEIRS in name),
     )
 
 

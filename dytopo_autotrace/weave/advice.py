@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType, CoroutineType, FunctionType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, is_hidden, outcome_of, without_our_head
 from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
-from dytopo_autotrace.collect.span import MISSING, OUTCOME, VALUES, ErrorInfo, Record
+from dytopo_autotrace.collect.span import MISSING, OUTCOME, SITE, VALUES, ErrorInfo, Record
 from dytopo_autotrace.collect.tracing import begin_trace, current
-from dytopo_autotrace.weave.awaitables import end_with
+from dytopo_autotrace.weave.awaitables import end_with, end_with_future, known_futures
 from dytopo_autotrace.weave.capture import OURS, give_defaults
+from dytopo_autotrace.weave.iterating import NAMES, follow, loop
 from dytopo_autotrace.weave.shape import Shape, innermost
 
 # The places in a record are those of `collect.span`. The end is set last: it hands the record over.
@@ -30,7 +32,7 @@ from dytopo_autotrace.weave.shape import Shape, innermost
 # What is ours stands in `try` blocks of its own, which cost nothing unless something is raised: deep
 # in a recursion, or when the memory is full, anything can, and none of it may reach the host.
 _TEMPLATE: Final = """
-def make(__function, __entry, __exit, __again, __raised, __end_with):
+def make(__function, __entry, __exit, __again, __raised, __handed_back):
     {async_}def advice({header}):
         __record = None
         if __switch.on:
@@ -46,28 +48,7 @@ def make(__function, __entry, __exit, __again, __raised, __end_with):
             except __Exception:
                 __record = None
                 __switch.missed += 1
-        if __record is None:
-            try:
-                return {await_}__function({arguments})
-            except __BaseException as __flying:
-                __without_our_head(__flying)
-                raise
-        try:
-            __put(__record)
-            __result = {await_}__function({arguments})
-        except __BaseException as __flying:
-            try:
-                __record[6] = __unread
-                __ended = __now()
-                try:
-                    __close(__record, __flying, __raised, {positional}, {named})
-                finally:
-                    __record[5] = __ended
-            except __Exception:
-                __switch.missed += 1
-            {if_current}__put(__after)
-            raise
-        {hand_back}
+        {call}
         try:
             __ended = __now()
             try:
@@ -77,18 +58,54 @@ def make(__function, __entry, __exit, __again, __raised, __end_with):
         except __Exception:
             __switch.missed += 1
         {if_current}__put(__after)
-        return __result
+        {return_}
     return advice
 """.replace("__", OURS)
+_CALL: Final = """if __record is None:
+            try:
+                return {await_}__function({arguments})
+            except __BaseException as __flying:
+                __without_our_head(__flying)
+                raise
+        try:
+            __put(__record)
+            __result = {await_}__function({arguments})
+        except __BaseException as __flying:
+            {failed}
+            {if_current}__put(__after)
+            raise
+        {hand_back}""".replace("__", OURS)
+_FAILED: Final = """try:
+                __record[6] = __unread
+                __ended = __now()
+                try:
+                    __close(__record, __flying, __raised, {positional}, {named})
+                    {note}
+                finally:
+                    __record[5] = __ended
+            except __Exception:
+                __switch.missed += 1""".replace("__", OURS)
+_ITERATE: Final = """if __record is None:
+            try:
+                return (yield from __function({arguments}))
+            except __BaseException as __flying:
+                __without_our_head(__flying)
+                raise
+        __inner = __function({arguments})
+        {loop}""".replace("__", OURS)
+_ITERATE_LATER: Final = """__inner = __function({arguments})
+        {loop}
+        if __record is None:
+            return""".replace("__", OURS)
 _BEGIN: Final = """if __parent is None:
                     __parent, __after = __begin(None)""".replace("__", OURS)
 _BEGIN_ALWAYS: Final = "__parent, __after = __begin(__parent)".replace("__", OURS)
 _LINKS: Final = "(__after[0],) if __after is not __parent else None".replace("__", OURS)
 _IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
 # A coroutine function's own result is as it is; what anything else gives may be still to come.
-_HAND_BACK: Final = """if __type(__result) is __Coroutine:
+_HAND_BACK: Final = """if __type(__result) in __Later:
             try:
-                __later = __end_with(__record, __result, {positional}, {named})
+                __later = __handed_back(__record, __result, {positional}, {named})
                 if __later is not None:
                     __put(__after)
                     return __later
@@ -101,7 +118,18 @@ _READ: Final = """try:
     "__", OURS
 )
 
+_NOTE: Final = f"{OURS}note_close({OURS}record, {OURS}flying)"
 _UNREAD: Final = ("error", ErrorInfo("BaseException", "<could not be read>"))
+
+
+LATER: Final[dict[type, Callable[..., Any]]] = {
+    CoroutineType: end_with,
+    GeneratorType: follow,
+    AsyncGeneratorType: follow,
+}
+"""What a call may hand back that is still to come, and what follows it to its end."""
+_HELD_BY_US: Final = 3
+"""References to what was handed back: the advice's, its helper's, and that of counting them."""
 
 
 @dataclass(slots=True)
@@ -125,13 +153,14 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
         switch: turned off when the advice is taken out.
         into: takes the records when calls start.
     """
+    LATER.update(dict.fromkeys(known_futures(), end_with_future))
     if form.make is None:
         form.make = _generate(function, form, switch, into)
     bound_to = function if form.reads_directly else innermost(function)
     site = form.site
     entry = exit_ = None
     if not form.reads_directly:
-        entry, exit_ = form.reader(site.entry, bound_to), form.reader(site.exit, bound_to)
+        entry, exit_ = form.reader(site.entry, bound_to), form.reader(form.exit, bound_to)
 
     def again(
         names: tuple[str, ...], given: tuple[Any, ...], kwargs: Mapping[str, Any], *ended: Any
@@ -141,26 +170,28 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
     def raised(
         error: BaseException, given: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> list[Any]:
-        names = tuple(name for name in site.exit if name in form.on_raise)
+        names = tuple(name for name in form.exit if name in form.on_raise)
         read = iter(form.one_by_one(names, bound_to, (None, error, *given), kwargs))
-        return [next(read) if name in form.on_raise else MISSING for name in site.exit]
+        return [next(read) if name in form.on_raise else MISSING for name in form.exit]
 
     raised_or_none = raised if form.on_raise else None
 
-    def end_later(
+    def handed_back(
         record: Record, theirs: Any, given: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         def returned(result: Any) -> None:
-            values = again(site.exit, given, kwargs, result, None)
-            record[len(record) - len(values) :] = values
+            keep_at_exit(record, again(form.exit, given, kwargs, result, None))
 
         def failed(error: BaseException) -> None:
             record[OUTCOME] = _UNREAD
             close(record, error, raised_or_none, given, kwargs)
 
-        return end_with(record, theirs, returned, failed)
+        follows = LATER[type(theirs)]
+        if follows is not end_with_future and sys.getrefcount(theirs) > _HELD_BY_US:
+            return None  # The host keeps it somewhere, and is to find in there what it was given.
+        return follows(record, theirs, returned, failed)
 
-    advice = form.make(function, entry, exit_, again, raised_or_none, end_later)
+    advice = form.make(function, entry, exit_, again, raised_or_none, handed_back)
     if not is_plain(function):
         from dytopo_autotrace.weave.proxy import Proxy  # noqa: PLC0415 - loads wrapt
 
@@ -190,7 +221,8 @@ def is_advice(function: Any) -> bool:
 
 
 def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any:
-    is_coroutine = is_plain(function) and bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    flags = function.__code__.co_flags if is_plain(function) else 0
+    is_async = bool(flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
     site, parameters = form.site, form.parameters
     header = parameters.header
     if not is_plain(function):
@@ -198,22 +230,36 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         header = f"{OURS}function, {OURS}bound, /, {header}"
     given = {"positional": parameters.positional, "named": parameters.named}
     entries = [f"{OURS}in{index}" for index in range(len(site.entry))]
-    places = [f"{OURS}record[{VALUES + len(entries) + index}]" for index in range(len(site.exit))]
+    places = [f"{OURS}record[{VALUES + len(entries) + index}]" for index in range(len(form.exit))]
+    failed = _FAILED.format(**given, note=_NOTE if form.iterates else "")
+    values = [*entries, *[f"{OURS}missing"] * len(places)]
+    if form.iterates:
+        call = (_ITERATE_LATER if is_async else _ITERATE).format(
+            arguments=parameters.arguments, loop=loop(is_async=is_async, failed=failed)
+        )
+        values += ["0", f"{OURS}missing", f"{OURS}missing"]
+    else:
+        call = _CALL.format(
+            await_="await " if is_async else "",
+            arguments=parameters.arguments,
+            failed=failed,
+            if_current=_IF_CURRENT if is_async else "",
+            hand_back="" if is_async else _HAND_BACK.format(**given),
+        )
     source = _TEMPLATE.format(
-        async_="async " if is_coroutine else "",
-        await_="await " if is_coroutine else "",
+        async_="async " if is_async else "",
         header=header,
-        arguments=parameters.arguments,
-        **given,
         begin=_BEGIN_ALWAYS if form.starts_trace else _BEGIN,
         links=_LINKS if form.starts_trace else "None",
         entry=_read(form, site.entry, entries, "entry", "None, None"),
-        values=", ".join([*entries, *[f"{OURS}missing"] * len(places)]),
-        exit=_read(form, site.exit, places, "exit", f"{OURS}result, None"),
-        if_current=_IF_CURRENT if is_coroutine else "",
-        hand_back="" if is_coroutine else _HAND_BACK.format(**given),
+        values=", ".join(values),
+        call=call,
+        exit=_read(form, form.exit, places, "exit", f"{OURS}result, None"),
+        if_current=_IF_CURRENT if is_async else "",
+        return_="" if form.iterates and is_async else f"return {OURS}result",
     )
     ours = {
+        **(NAMES if form.iterates else {}),
         "switch": switch,
         "site": site,
         "append": into.buffer.append,
@@ -228,7 +274,7 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         "without_our_head": without_our_head,
         "Exception": Exception,
         "BaseException": BaseException,
-        "Coroutine": CoroutineType,
+        "Later": LATER,
     }
     scope = {**form.values, **{OURS + name: value for name, value in ours.items()}}
     # Not the function's own file: tracers and profilers that look for it would see each call twice.
@@ -236,7 +282,11 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
     make = scope["make"]
     name, qualname = _names_of(function)
     code = next(const for const in make.__code__.co_consts if isinstance(const, CodeType))
-    named = code.replace(co_name=name, co_qualname=qualname)
+    named = code.replace(
+        co_name=name,
+        co_qualname=qualname,
+        co_flags=code.co_flags | (flags & inspect.CO_ITERABLE_COROUTINE),
+    )
     hide(named)
     consts = tuple(named if const is code else const for const in make.__code__.co_consts)
     make.__code__ = make.__code__.replace(co_consts=consts)
@@ -281,5 +331,10 @@ def close(
     without_our_head(error)
     record[OUTCOME] = outcome_of(error)
     if raised is not None:
-        values = raised(error, given, kwargs)
-        record[len(record) - len(values) :] = values
+        keep_at_exit(record, raised(error, given, kwargs))
+
+
+def keep_at_exit(record: Record, values: Sequence[Any]) -> None:
+    """Put what an expression read when the call ended in its place in the record."""
+    first = VALUES + len(record[SITE].entry)
+    record[first : first + len(values)] = values

@@ -1,8 +1,9 @@
-"""Calls that hand back a coroutine: what they are about has ended when that has."""
+"""Calls that hand back a coroutine or a future: what they are about has ended when that has."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 import weakref
 from collections.abc import Callable
 from types import CoroutineType
@@ -79,3 +80,45 @@ def _end(record: Record, read: Callable[[Any], None], ended_with: Any) -> None:
         pass  # It counts for itself what cannot be read.
     finally:
         record[END_NS] = now
+
+
+def end_with_future(
+    record: Record,
+    theirs: Any,
+    returned: Callable[[Any], None],
+    raised: Callable[[BaseException], None],
+) -> Any:
+    """The same future, which ends the record when it is done; `None` if it is done already."""
+    if theirs.done():
+        return None
+
+    def done(future: Any) -> None:
+        try:
+            if future.cancelled():
+                kind = _cancelled_error(future)
+                _end(record, raised, kind())
+                return
+            # Its method would say that somebody has looked, and asyncio warn of nothing.
+            error = future._exception  # noqa: SLF001
+            if error is None:
+                _end(record, returned, future.result())
+            else:
+                _end(record, raised, error)
+        except Exception:
+            record[END_NS] = record[END_NS] or clock.now_ns()
+
+    theirs.add_done_callback(done)
+    return theirs
+
+
+def _cancelled_error(future: Any) -> type[BaseException]:
+    home = "asyncio" if hasattr(future, "get_loop") else "concurrent.futures"
+    kind: type[BaseException] = sys.modules[home].CancelledError
+    return kind
+
+
+def known_futures() -> frozenset[type]:
+    """The classes of futures and tasks, of the libraries for them that are loaded."""
+    places = (("_asyncio", "Future"), ("_asyncio", "Task"), ("concurrent.futures._base", "Future"))
+    found = (getattr(sys.modules.get(module), name, None) for module, name in places)
+    return frozenset(each for each in found if each is not None)

@@ -31,21 +31,32 @@ class Weaver:
         kind = type(raw)  # not with isinstance: proxies pretend to be what they stand for
         if issubclass(kind, classmethod | staticmethod):
             return _like(raw, self._advised(rule, qualname, raw.__func__))
-        if issubclass(kind, property | functools.cached_property):
-            raise Refusal(f"{qualname} is a {kind.__name__}; name a function or a method.")
+        if issubclass(kind, property):
+            return self._property(rule, qualname, raw)
+        if issubclass(kind, functools.cached_property | functools.partialmethod):
+            return _around(raw, self.weave(rule, qualname, raw.func))
         if issubclass(kind, type):
             raise Refusal(f"{qualname} is a class; name its methods, such as {qualname}.*")
         if not callable(raw):
             raise Refusal(f"{qualname} is a {kind.__name__}, which cannot be called.")
         return self._advised(rule, qualname, raw)
 
+    def _property(self, rule: Rule, qualname: str, raw: property) -> Any:
+        """The same property, whose getter is recorded."""
+        if raw.fget is None:
+            raise Refusal(f"{qualname} is a property that cannot be read.")
+        woven = raw.getter(self._advised(rule, qualname, raw.fget))
+        for name, value in getattr(raw, "__dict__", {}).items():
+            vars(woven).setdefault(name, value)
+        return woven
+
     def _advised(self, rule: Rule, qualname: str, function: Any) -> Any:
         if is_advice(function):
             raise Refusal(f"{qualname} is woven already.")
         if inspect.isbuiltin(function) or isinstance(function, _C_KINDS):
             raise Refusal(f"{qualname} is written in C, so its parameters cannot be seen.")
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise Refusal(f"{qualname} is a generator, and a call of it only makes the iterator.")
+        if is_plain(function) and _knows_itself(function):
+            raise Refusal(f"{qualname} has itself for a default, to change what it is when called.")
         inner = innermost(function)
         own_code = function.__code__ if is_plain(function) else None
         key = (rule, qualname, own_code, inner and inner.__code__)
@@ -71,6 +82,20 @@ class Weaver:
 
 
 _C_KINDS = (type(str.join), type("".join), type(object.__init__))
+
+
+def _knows_itself(function: Any) -> bool:
+    """Whether a function is handed to itself: it may exchange its own code, and so its parameters."""
+    given = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    return any(each is function for each in given)
+
+
+def _around(raw: Any, function: Any) -> Any:
+    """A copy of a descriptor that calls its `func`, around another one."""
+    woven = object.__new__(type(raw))
+    vars(woven).update(vars(raw))
+    woven.func = function
+    return woven
 
 
 def _like(raw: Any, function: Any) -> Any:

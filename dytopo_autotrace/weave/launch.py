@@ -35,6 +35,9 @@ class Watch(Protocol):
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None to run it as it is."""
 
+    def has_no_source(self, *known_as: str) -> None:
+        """The main module is compiled code without a source, and runs as it is."""
+
     def ended(self, error: BaseException | None) -> None:
         """The main module has ended; other threads and exit handlers may still run."""
 
@@ -226,6 +229,8 @@ def _code(script: Script, args: Sequence[str], watch: Watch | None) -> CodeType:
             return _loader(script.file, is_compiled=True).get_code(MAIN)  # type: ignore[no-any-return]
         return compile(script.source, script.file, "exec", dont_inherit=True)
     woven = None
+    if watch is not None and script.is_compiled:
+        watch.has_no_source(*script.known_as)
     if watch is not None and not script.is_compiled:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # They were given when it was compiled without us.

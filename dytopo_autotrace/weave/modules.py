@@ -11,7 +11,9 @@ from typing import Any, Final
 from dytopo_autotrace.errors import nearest
 from dytopo_autotrace.rules.match import Matcher
 from dytopo_autotrace.rules.model import Rule
+from dytopo_autotrace.weave.crossing import POOLS, cross_pools
 from dytopo_autotrace.weave.finder import watch
+from dytopo_autotrace.weave.heirs import weave_families
 from dytopo_autotrace.weave.kinds import Weaver
 from dytopo_autotrace.weave.patch import (
     Replaced,
@@ -64,7 +66,11 @@ class Modules:
     def wants(self, module_name: str) -> bool:
         if self._unfinished:
             self._weave_what_has_finished()
-        return bool(self._matcher.wants(module_name)) or module_name in self._adopted
+        return (
+            bool(self._matcher.wants(module_name))
+            or module_name in self._adopted
+            or module_name == POOLS
+        )
 
     def code_for(self, module_name: str, loader: Any) -> CodeType | None:
         if not self._matcher.needs_source(module_name):
@@ -151,6 +157,15 @@ class Modules:
                         selection.rule.name, f"{module_name}:{name}", "refused", reason
                     )
 
+    def out_of_reach(self, *known_as: str) -> bool:
+        """Note that a main module is compiled code; answers whether a rule names anything in it."""
+        self.seen.update(known_as)
+        named = [each for name in known_as for each in self._matcher.selections(name)]
+        for selection in named:
+            why = "the program is compiled code, and its functions are reached by its source"
+            self._ledger.note(selection.rule.name, known_as[0], "refused", why)
+        return bool(named)
+
     def executed(self, module: ModuleType, known: Collection[str]) -> None:
         try:
             replaced = self._weave(module)
@@ -162,7 +177,11 @@ class Modules:
 
     def _weave(self, module: ModuleType) -> Replaced:
         self.seen.add(module.__name__)
+        # Families first: which of two rules stands first they know, and what is woven stays so.
+        weave_families(module, self._matcher, self._weaver)
         replaced = weave_module(module, self._matcher, self._weaver)
+        if module.__name__ == POOLS:
+            cross_pools(module, self._ledger)
         if module.__name__ in self._adopted:
             adopt(module, self._classic_names(), self._ledger)
         return replaced

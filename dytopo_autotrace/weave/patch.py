@@ -25,7 +25,7 @@ _NAMES: Final[Any] = vars(ModuleType)["__dict__"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where something stands that a qualified name leads to."""
 
     owner: Any
@@ -47,10 +47,10 @@ def weave_module(module: ModuleType, matcher: Matcher, weaver: Weaver) -> Replac
     for qualname, rule in _targets(module, matcher):
         named = f"{module.__name__}:{qualname}"
         try:
-            place = _find(module, qualname)
+            place = find(module, qualname)
             if place.is_own and ledger.original_of(place.raw) is not place.raw:
                 continue  # The module ran again and left this one as it was.
-            woven = _replace(place, qualname, rule, weaver)
+            woven = replace(place, qualname, rule, weaver)
         except LookupError as missing:
             ledger.note(rule.name, named, "nothing_matched", str(missing.args[0]))
         except Refusal as refusal:
@@ -66,7 +66,7 @@ def weave_module(module: ModuleType, matcher: Matcher, weaver: Weaver) -> Replac
 
 def _is_foreign(value: Any, module: ModuleType) -> bool:
     """Whether it was imported from another package, whose users the rule does not mean."""
-    home = value.__module__ if is_plain(value) or _is_class(value) else None
+    home = value.__module__ if is_plain(value) or is_class(value) else None
     return isinstance(home, str) and home.partition(".")[0] != module.__name__.partition(".")[0]
 
 
@@ -94,7 +94,7 @@ def _targets(module: ModuleType, matcher: Matcher) -> Iterator[tuple[str, Rule]]
                 yield qualname, rule
 
 
-def _find(module: ModuleType, qualname: str) -> _Place:
+def find(module: ModuleType, qualname: str) -> Place:
     """Follow a qualified name without running code of the host's.
 
     Raises:
@@ -107,9 +107,9 @@ def _find(module: ModuleType, qualname: str) -> _Place:
     return _look_up(owner, last)
 
 
-def _look_up(owner: Any, name: str) -> _Place:
-    if _is_class(owner):
-        shown, attribute = owner.__qualname__, _mangled(owner, name)
+def _look_up(owner: Any, name: str) -> Place:
+    if is_class(owner):
+        shown, attribute = owner.__qualname__, mangled(owner, name)
         places = [vars(base) for base in owner.__mro__]
     elif issubclass(type(owner), ModuleType):
         places = [names_in(owner)]
@@ -118,24 +118,24 @@ def _look_up(owner: Any, name: str) -> _Place:
         raise Refusal(f"{name!r} is looked for in a {type(owner).__name__}; name it by its class.")
     for place in places:
         if attribute in place:
-            return _Place(owner, attribute, place[attribute], place is places[0])
+            return Place(owner, attribute, place[attribute], place is places[0])
     known = [known for place in places for known in place if not known.startswith("__")]
     raise LookupError(f"{shown} has no {name!r}. {nearest(name, known[:200])}".rstrip())
 
 
-def _mangled(owner: type, name: str) -> str:
+def mangled(owner: type, name: str) -> str:
     """The attribute that a class keeps a private method under."""
     if name.startswith("__") and not name.endswith("__"):
         return f"_{owner.__name__.lstrip('_')}{name}"
     return name
 
 
-def _is_class(value: Any) -> bool:
+def is_class(value: Any) -> bool:
     # Of the type, not with isinstance, which asks lazy objects what they pretend to be.
     return issubclass(type(value), type)
 
 
-def _replace(place: _Place, qualname: str, rule: Rule, weaver: Weaver) -> Any:
+def replace(place: Place, qualname: str, rule: Rule, weaver: Weaver) -> Any:
     ledger, owner, attribute = weaver.ledger, place.owner, place.attribute
     # What a base class has may be woven already: under its own rule, which is not this one.
     woven = weaver.weave(rule, qualname, ledger.original_of(place.raw))
@@ -223,7 +223,7 @@ def adopt(module: ModuleType, ours: Mapping[str, Any], ledger: Ledger) -> None:
         rebind_aliases({id(theirs): (theirs, value)}, (module,), ledger.undo)
         # A name may stand for something that everyone uses, such as `Span = dict`.
         if type(theirs) not in UNCHANGING and not (
-            _is_class(theirs) and _is_foreign(theirs, module)
+            is_class(theirs) and _is_foreign(theirs, module)
         ):
             replaced[id(theirs)] = (theirs, value)
     rebind_aliases(replaced, loaded_modules(), ledger.undo)
@@ -236,16 +236,16 @@ def _defined_in(module: ModuleType) -> Iterator[str]:
         prefix, owner = pending.pop()
         names = names_in(owner) if owner is module else vars(owner)
         for name, value in list(names.items()):
-            if _is_class(value):
+            if is_class(value):
                 if value.__module__ == module.__name__ and value.__qualname__ == prefix + name:
                     pending.append((f"{prefix}{name}.", value))
-            elif (own := _own_name(value, module)) and (
-                own == name or (owner is not module and _mangled(owner, own) == name)
+            elif (own := own_name(value, module.__name__)) and (
+                own == name or (owner is not module and mangled(owner, own) == name)
             ):
                 yield prefix + own
 
 
-def _own_name(value: Any, module: ModuleType) -> str:
+def own_name(value: Any, module_name: str) -> str:
     """The name that a function of this module was defined by, `""` for anything else."""
     kind = type(value)
     inner = value.__func__ if issubclass(kind, classmethod | staticmethod) else value
@@ -255,6 +255,6 @@ def _own_name(value: Any, module: ModuleType) -> str:
         # Asking a lazy object for its name would wake it; a decorator's object has it at hand.
         if not is_plain(inner) and inspect.getattr_static(inner, "__name__", None) is None:
             return ""
-        return str(inner.__name__) if inner.__module__ == module.__name__ else ""
+        return str(inner.__name__) if inner.__module__ == module_name else ""
     except Exception:
         return ""

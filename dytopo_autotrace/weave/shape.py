@@ -30,6 +30,9 @@ from dytopo_autotrace.weave.capture import (
     reader,
     value_source,
 )
+from dytopo_autotrace.weave.iterating import COUNTED
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Refusal(Exception):  # noqa: N818 - nothing went wrong, it is an answer
@@ -50,6 +53,10 @@ class Shape:
     """Capture name -> source of its value."""
     values: dict[str, Any]
     """The globals that the sources need."""
+    exit: tuple[str, ...]
+    """Names of what is read when a call ends; an iteration's site also has what is counted."""
+    iterates: bool
+    """Whether calls are generators, whose span covers the iteration."""
     on_raise: frozenset[str]
     """Names among those captured at exit that can be read when the call raised."""
     unreadable: Counter[str] = field(default_factory=Counter)
@@ -131,12 +138,13 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
             )
     keeper = Keeper(capture)
     at_exit = [name for name, each in expressions.items() if each.names & {"result", "error"}]
+    iterates = own is not ANYTHING and bool(function.__code__.co_flags & _GENERATORS)
     site = Site(
         operation=rule.operation or qualname,
         role=rule.role,
         rule=rule.name,
         entry=tuple(name for name in expressions if name not in at_exit),
-        exit=tuple(at_exit),
+        exit=(*at_exit, *COUNTED) if iterates else tuple(at_exit),
         measurements=_measurements(rule),
         failed_if=rule.failed_if.text if rule.failed_if else "",
         max_length=capture.max_length,
@@ -154,6 +162,8 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
             for name, each in expressions.items()
         },
         values=namespace(keeper),
+        exit=tuple(at_exit),
+        iterates=iterates,
         on_raise=frozenset(name for name in at_exit if "result" not in expressions[name].names),
     )
 

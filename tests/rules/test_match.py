@@ -154,7 +154,7 @@ def test_any_text_is_a_target_or_a_target_error(text):
         ("a..b:f", "empty part in its module", ""),
         ("a:.f", "empty part in its qualname", ""),
         ("a:f()", "'(' in its qualname", "names"),
-        ("a:Base+.run", "'+' in its qualname", "names"),
+        ("a:Base+", "misplaced +", "Base+.method"),
         ("a:b:c", "':' in its qualname", "One colon"),
         ("a-b:f", "'-' in its module", ""),
         ("a: f", "' ' in its qualname", ""),

@@ -175,7 +175,6 @@ def test_place(look):
         ("agents:Known.other", "Known has no 'other'.", "Valid: own."),
         ("agents:Worker", "is a class.", "Name its methods, such as Worker.*"),
         ("agents:Worker.Part", "is a class.", "Name its methods, such as Worker.Part.*"),
-        ("agents:Worker.name", "is a property.", "Name a function or a method."),
         ("agents:plain.inner", "plain is a function.", "plain.<locals>."),
         ("agents:outer.<locals>.netsed", "has no def.", "'outer.<locals>.nested'"),
         ("agents:plain.__wrapped__", "has no decorators.", "Leave out .__wrapped__."),

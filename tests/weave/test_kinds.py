@@ -323,3 +323,167 @@ def test_a_rule_matched_by_two_names_records_each_by_its_own(load):
         plain.add(1)
         plain.same(1)
     assert [span.operation for span in seen.spans] == ["add", "same"]
+
+
+def test_a_property_is_read_through_a_watched_getter(program):
+    """The getter is recorded; setter, deleter, doc, class and the type of the value are untouched."""
+    program(
+        held="""
+import abc
+
+class Special(property):
+    "A property of the host's own."
+
+class Held:
+    _value = 1
+
+    @property
+    def value(self):
+        "What is held."
+        return self._value
+
+    @value.setter
+    def value(self, value):
+        self._value = value
+
+    @value.deleter
+    def value(self):
+        self._value = 0
+
+    @Special
+    def special(self):
+        return "special"
+
+    @property
+    @abc.abstractmethod
+    def still_to_come(self): ...
+
+    write_only = property(None, lambda self, value: None)
+"""
+    )
+    text = rule(
+        *(f"held:Held.{each}" for each in ("value", "special", "still_to_come", "write_only")),
+        attributes="{ read = 'result' }",
+    )
+    with capture(text) as seen:
+        from held import Held, Special
+
+        held = Held()
+        held.value = 5
+        assert type(held.value) is int
+        del held.value
+        assert held.value == 0
+        assert Held.value.__doc__ == "What is held."
+        assert type(vars(Held)["special"]) is Special
+        assert held.special == "special"
+        assert Held.still_to_come.__isabstractmethod__
+        with pytest.raises(AttributeError, match="^property 'special' of 'Held' object has no set"):
+            held.special = 1
+        refused = [
+            entry.reason for entry in seen.installation.weaver.ledger.entries if entry.reason
+        ]
+    assert [span.metadata["read"] for span in seen.spans] == [5, 0, "special"]
+    assert seen.spans[0].operation == "Held.value"
+    assert refused == ["Held.write_only is a property that cannot be read."]
+
+
+def test_a_cached_property_is_recorded_when_it_is_computed(classes):
+    """The first access of an instance is a call, the next ones are none, and the cache can be emptied."""
+    with capture(rule("patient.classes:Base.slow")) as seen:
+        base = classes.Base()
+        assert base.slow is base.slow
+        del base.slow
+        assert base.slow is vars(base)["slow"]
+        assert type(vars(classes.Base)["slow"]) is functools.cached_property
+    assert [span.operation for span in seen.spans] == ["Base.slow"] * 2
+
+
+def test_a_partial_method_binds_what_it_bound(program):
+    """The call has the arguments of both, by the names of the function that they reach."""
+    program(
+        lamp="""
+import functools
+
+class Lamp:
+    def set(self, state, *, colour="white"):
+        return state, colour
+
+    on = functools.partialmethod(set, True)
+    red = functools.partialmethod(on, colour="red")
+"""
+    )
+    text = rule("lamp:Lamp.on", "lamp:Lamp.red", attributes="{ state = 'state', c = 'colour' }")
+    with capture(text) as seen:
+        from lamp import Lamp
+
+        assert Lamp().on() == (True, "white")
+        assert Lamp().red() == (True, "red")
+        assert type(vars(Lamp)["on"]) is functools.partialmethod
+        assert inspect.signature(Lamp.on).parameters.keys() >= {"self", "colour"}
+    assert [(span.operation, span.metadata) for span in seen.spans] == [
+        ("Lamp.on", {"state": True, "c": "white"}),
+        ("Lamp.red", {"state": True, "c": "red"}),
+    ]
+
+
+def test_what_is_written_in_c_or_cannot_change_is_refused(program):
+    """Builtins, methods of built-in types and of other closed types stay, and the ledger says why."""
+    program(closed="from collections import deque\nfrom math import sqrt\nappend = [].append\n")
+    with capture(rule("closed:sqrt", "closed:deque.append", "closed:append")) as seen:
+        import closed
+
+        assert closed.sqrt(4) == 2
+        reasons = {entry.place: entry.reason for entry in seen.installation.weaver.ledger.entries}
+    assert reasons.keys() == {"closed:sqrt", "closed:deque.append", "closed:append"}
+    assert all("written in C" in reason for reason in reasons.values())
+
+
+def test_a_slotted_dataclass_keeps_its_fields_and_its_methods(program):
+    """`dataclass(slots=True, frozen=True)` makes its class anew; its methods are woven once."""
+    program(
+        slotted="""
+import dataclasses
+
+@dataclasses.dataclass(slots=True, frozen=True, order=True)
+class Point:
+    x: int
+    y: int = 0
+
+    def norm(self):
+        return abs(self.x) + abs(self.y)
+"""
+    )
+    with capture(rule("slotted:Point.*")) as seen:
+        import dataclasses
+        import pickle
+
+        from slotted import Point
+
+        assert Point(1, -2).norm() == 3
+        assert pickle.loads(pickle.dumps(Point(1))) == Point(1) < Point(2)
+        assert not hasattr(Point(1), "__dict__")
+        assert dataclasses.replace(Point(1), y=4).norm() == 5
+    assert [span.operation for span in seen.spans] == ["Point.norm"] * 2
+
+
+def test_a_function_that_exchanges_its_own_code_is_left_alone(program):
+    """Who has itself for a default may have other parameters after its first call."""
+    program(
+        lazy="""
+def compiled(a):
+    return a
+
+def f(*args, _self=None):
+    _self.__code__ = compiled.__code__
+    _self.__kwdefaults__ = None
+    return _self(*args)
+
+f.__kwdefaults__ = {"_self": f}
+"""
+    )
+    with capture(rule("lazy:f")) as seen:
+        import lazy
+
+        assert [lazy.f(1), lazy.f(2)] == [1, 2]
+        (entry,) = seen.installation.weaver.ledger.entries
+    assert (entry.fate, seen.spans) == ("refused", [])

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dytopo_autotrace.errors import Fault
 from dytopo_autotrace.rules.expressions import Expression
-from dytopo_autotrace.rules.match import Matcher, compile_rules, is_glob
+from dytopo_autotrace.rules.match import HEIRS, Matcher, compile_rules, is_glob
 from dytopo_autotrace.rules.model import Rule, RuleSet, Target
 from dytopo_autotrace.rules.survey.outline import Definition, DoubtError, WrongError, hint
 from dytopo_autotrace.rules.survey.search import Program
@@ -130,6 +130,8 @@ class _Examiner:
         only = Matcher((dataclasses.replace(rule, targets=(target,)),))
         if not is_glob(target.module) and not is_glob(target.qualname):
             outline = self._program.outline(target.module)
+            if HEIRS in target.qualname:
+                raise DoubtError("classes that inherit may be defined anywhere")
             if only.rule_for(target.module, target.qualname) is None:
                 raise WrongError("is excluded by the rule itself.", "Leave one of them out.")
             definition = outline.find(target.qualname)

@@ -159,10 +159,7 @@ class Outline:
     def _function(self, scope: Scope, prefix: str, name: str) -> Definition:
         for each in self._bases(scope, prefix, name):
             if name in each.functions and name not in each.others:
-                definition = each.functions[name]
-                if definition.kind.endswith("property"):
-                    raise WrongError(f"is a {definition.kind}.", "Name a function or a method.")
-                return definition
+                return each.functions[name]
             if name in each.classes and name not in each.others:
                 raise WrongError("is a class.", f"Name its methods, such as {prefix}{name}.*")
             if name in each.others:

@@ -1,0 +1,258 @@
+"""Generators: a watched iteration is one span, and is current only while the generator itself runs.
+
+The advice is a generator as well, and hands everything on by hand, as PEP 380 describes for `yield
+from`: only so can the consumer's own span be put back at each `yield`. No item, no sent value and no
+exception is held while the generator waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
+from types import AsyncGeneratorType, FunctionType, GeneratorType
+from typing import Any, Final
+
+from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.span import END_NS, MISSING, OUTCOME, SITE, Record, Site
+from dytopo_autotrace.collect.tracing import current
+from dytopo_autotrace.weave.capture import OURS
+
+COUNTED: Final = ("items", "first_item_seconds", "closed_early")
+"""Attributes of an iteration, the last values of its record: how many items it gave, how long the
+first one took, and whether its consumer closed it before its end."""
+NOTHING_COUNTED: Final = (0, MISSING, MISSING)
+
+_STEP: Final = """if __thrown is None:
+                    __held.append(__inner.send(__sent))
+                else:
+                    __held.append(__inner.throw(__thrown))""".replace("__", OURS)
+_STEP_LATER: Final = """if __thrown is not None:
+                    __held.append(await __inner.athrow(__thrown))
+                elif __begun:
+                    __held.append(await __inner.asend(__sent))
+                else:
+                    __begun = True
+                    __held.append(await __start(__inner))""".replace("__", OURS)
+_STOP: Final = """except __StopIteration as __stop:
+                __result = __stop.value""".replace("__", OURS)
+_STOP_LATER: Final = """except __StopAsyncIteration:
+                __result = None""".replace("__", OURS)
+
+# What runs between two items of the host's. A generator may be resumed by another task, and in
+# another context, each time: what is current for the consumer is looked up anew.
+_LOOP: Final = """
+        __held = []
+        __sent = __thrown = None
+        __begun = False
+        __mine = __record
+        if __record is not None:
+            __put(__record)
+        while True:
+            try:
+                {step}
+            {stop}
+                break
+            except __BaseException as __flying:
+                __without_our_head(__flying)
+                if __record is None:
+                    raise
+                {failed}
+                {if_current}__put(__after)
+                raise
+            __sent = __thrown = None
+            if __record is not None:
+                try:
+                    __mine = __get()
+                    __put(__after)
+                    if not __record[-3]:
+                        __record[-2] = (__now() - __record[4]) / 1e9
+                    __record[-3] += 1
+                except __Exception:
+                    __switch.missed += 1
+            try:
+                __sent = yield __held.pop()
+            except __BaseException as __flying:
+                __without_our_head(__flying)
+                __thrown = __flying
+            if __record is not None:
+                __after = __get()
+                __put(__mine)
+""".replace("__", OURS)
+_IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
+
+
+def loop(*, is_async: bool, failed: str) -> str:
+    """Source of an iteration, for the body of an advice that has its `record` and its `inner`.
+
+    Args:
+        failed: statement that ends the record when the iteration raises.
+    """
+    return _LOOP.format(
+        step=_STEP_LATER if is_async else _STEP,
+        stop=_STOP_LATER if is_async else _STOP,
+        failed=failed.replace("\n", "\n    "),
+        if_current=_IF_CURRENT if is_async else "",
+    )
+
+
+def start(theirs: AsyncGenerator[Any, Any]) -> Any:
+    """Begin an asynchronous generator that nobody but our own around it knows.
+
+    The event loop closes every generator that was begun under its hooks, and two that stand around
+    one another must not both be closed at once.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, _left_to_ours)
+    try:
+        return theirs.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _left_to_ours(theirs: AsyncGenerator[Any, Any]) -> None:
+    """Ours holds it, and is finalized along with it: it closes it in the way that the loop wants."""
+
+
+def note_close(record: Record, error: BaseException) -> None:
+    """A consumer who wants no more items has cancelled nothing: the iteration was closed early."""
+    if isinstance(error, GeneratorExit):
+        record[OUTCOME] = None
+        record[-1] = True
+
+
+NAMES: Final[Mapping[str, Any]] = {
+    "note_close": note_close,
+    "start": start,
+    "StopIteration": StopIteration,
+    "StopAsyncIteration": StopAsyncIteration,
+}
+"""What `loop` needs besides the names that every advice has."""
+
+
+# --- Generators that a function hands back ---------------------------------------------------------
+
+_HANDED_BACK: Final = """
+{async_}def advice(__inner, __record, __returned, __failed):
+        __after = __get()
+        {loop}
+        __returned(__result)
+        {if_current}__put(__after)
+        {return_}
+""".replace("__", OURS)
+
+
+class _Faults:
+    """Where an iteration that was handed back counts what it could not count."""
+
+    missed = 0
+
+
+def follow(
+    record: Record,
+    theirs: Any,
+    returned: Callable[[Any], None],
+    raised: Callable[[BaseException], None],
+) -> Any:
+    """A generator that does what theirs does, and ends the record when that ends.
+
+    Args:
+        record: of a call that is over, but for this.
+        theirs: the generator, or asynchronous generator, that the call returned.
+        returned: reads what is kept of the result.
+        raised: reads what is kept of an exception.
+
+    Returns:
+        `None` if somebody else iterates over theirs already.
+    """
+    is_async = type(theirs) is AsyncGeneratorType
+    if not (_is_untouched_later(theirs) if is_async else _is_untouched(theirs)):
+        return None
+    handed_back_ns = clock.now_ns()
+    record += NOTHING_COUNTED
+    record[SITE] = _counting(record[SITE])
+
+    def ended(result: Any) -> None:
+        _end(record, returned, result)
+
+    def failed(error: BaseException) -> None:
+        _end(record, raised, error)
+        note_close(record, error)
+
+    ours = _handed_back(is_async=is_async)(theirs, record, ended, failed)
+    ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__
+
+    def gone(reference: weakref.ref[Any]) -> None:
+        _waiting.discard(reference)
+        if not record[END_NS]:
+            record[END_NS] = handed_back_ns  # Nobody asked for an item: the call was all there was.
+
+    _waiting.add(weakref.ref(ours, gone))
+    return ours
+
+
+_waiting: set[weakref.ref[Any]] = set()
+"""Keeps the references alive that tell of generators which nobody iterated over."""
+
+
+@functools.cache
+def _handed_back(*, is_async: bool) -> FunctionType:
+    source = _HANDED_BACK.format(
+        async_="async " if is_async else "",
+        loop=loop(is_async=is_async, failed=f"{OURS}failed({OURS}flying)"),
+        if_current=_IF_CURRENT if is_async else "",
+        return_="" if is_async else f"return {OURS}result",
+    )
+    ours = {
+        **NAMES,
+        "get": current.get,
+        "put": current.set,
+        "now": clock.now_ns,
+        "switch": _Faults,
+        "without_our_head": without_our_head,
+        "Exception": Exception,
+        "BaseException": BaseException,
+    }
+    scope = {OURS + name: value for name, value in ours.items()}
+    exec(compile(source, "<dytopo_autotrace advice>", "exec", dont_inherit=True), scope)  # noqa: S102
+    advice: FunctionType = scope["advice"]
+    hide(advice.__code__)
+    return advice
+
+
+@functools.cache
+def _counting(site: Site) -> Site:
+    return replace(site, exit=(*site.exit, *COUNTED))
+
+
+def _end(record: Record, read: Callable[[Any], None], ended_with: Any) -> None:
+    now = clock.now_ns()
+    try:
+        read(ended_with)
+    except Exception:
+        pass  # It counts for itself what cannot be read.
+    finally:
+        record[END_NS] = now
+
+
+def _is_untouched(theirs: Any) -> bool:
+    return inspect.getgeneratorstate(theirs) == inspect.GEN_CREATED
+
+
+def _is_untouched_later(theirs: Any) -> bool:
+    state = getattr(inspect, "getasyncgenstate", None)
+    if state is not None:
+        return bool(state(theirs) == "AGEN_CREATED")
+    import opcode  # noqa: PLC0415 - Python 3.11 only
+
+    frame = theirs.ag_frame
+    made = opcode.opmap["RETURN_GENERATOR"]
+    return frame is not None and frame.f_code.co_code[frame.f_lasti] == made
+
+
+ITERATES: Final = frozenset({GeneratorType, AsyncGeneratorType})
+"""What `follow` follows."""

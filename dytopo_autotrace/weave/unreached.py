@@ -1,0 +1,159 @@
+"""Who still holds the bare function: calls from there are not seen, and a report must say so.
+
+A function that a dict, a list, a partial, a default or a closure took before it was woven cannot be
+exchanged there. The garbage collector knows who holds what; it is asked once, when a run is told
+about, and runs none of the host's code.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any, Final
+
+from dytopo_autotrace.collect.failures import is_hidden
+from dytopo_autotrace.weave.advice import is_plain
+from dytopo_autotrace.weave.ledger import Ledger
+
+MAX_COMPARISONS: Final = 300_000_000
+"""Objects alive times functions woven: beyond that nobody is asked, since it would take seconds."""
+_MAX_STEPS: Final = 5
+_MAX_HELD: Final = 200
+_RUNNING: Final = (FrameType, GeneratorType, AsyncGeneratorType, CoroutineType)
+_OURS: Final = __name__.partition(".")[0] + "."
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A bare function, and where it is held."""
+
+    function: str
+    """`module:qualname`."""
+    holder: str
+
+
+def held_elsewhere(ledger: Ledger) -> list[Held] | None:
+    """Where functions that were woven are still held bare; `None` if that would take too long."""
+    bare = {}
+    for woven, raw in ledger.replaced.values():
+        inner, advice = getattr(raw, "__func__", raw), getattr(woven, "__func__", woven)
+        if is_plain(inner) and advice is not inner:
+            bare[id(inner)] = inner
+    if not bare:
+        return []
+    if len(gc.get_objects()) * len(bare) > MAX_COMPARISONS:
+        return None
+    ignored = _ours(ledger)
+    found: dict[Held, None] = {}
+    for function, holder in _holders(list(bare.values()), ignored):
+        held = Held(f"{function.__module__}:{function.__qualname__}", holder)
+        found[held] = None
+    return list(found)
+
+
+def _ours(ledger: Ledger) -> set[int]:
+    """Ids of what holds bare functions for our sake."""
+    ignored = {id(ledger.replaced)}
+    for woven, raw in ledger.replaced.values():
+        advice = getattr(woven, "__func__", woven)
+        ignored |= {id(raw), id(woven), id(advice)}
+        if is_plain(advice):
+            ignored.add(id(vars(advice)))
+            ignored |= {id(cell) for cell in advice.__closure__ or ()}
+    ignored |= {id(pair) for pair in ledger.replaced.values()}
+    return ignored
+
+
+def _holders(functions: list[Any], ignored: set[int]) -> Iterator[tuple[FunctionType, str]]:
+    """Walk from the functions up to something that has a name, a few steps at most."""
+    origins: dict[int, list[FunctionType]] = {id(each): [each] for each in functions}
+    wanted, seen = functions, set(ignored)
+    for step in range(_MAX_STEPS):
+        if not wanted:
+            return
+        seen |= {id(wanted), id(functions), id(origins)}
+        referrers = gc.get_referrers(*wanted)
+        further: list[Any] = []
+        seen.add(id(further))
+        for holder in referrers:
+            if id(holder) in seen or _is_ours(holder):
+                continue
+            held = [each for each in wanted if any(each is got for got in gc.get_referents(holder))]
+            whose = list({id(f): f for each in held for f in origins[id(each)]}.values())
+            name = _name(holder)
+            if name is None and step + 1 < _MAX_STEPS and len(further) < _MAX_HELD:
+                seen.add(id(holder))
+                further.append(holder)
+                origins[id(holder)] = whose
+                continue
+            for function in whose:
+                if name:
+                    yield function, name
+        named = {id(each): name for each in further if (name := _global_name(each))}
+        for holder in further:
+            if id(holder) in named:
+                for function in origins[id(holder)]:
+                    yield function, f"{named[id(holder)]} ({type(holder).__name__})"
+        wanted = [each for each in further if id(each) not in named]
+
+
+def _name(holder: Any) -> str | None:
+    """What a holder is called, `""` if it need not be told of, `None` if only its holder tells."""
+    kind = type(holder)
+    if kind is FunctionType:
+        return f"{holder.__module__}:{holder.__qualname__} (default, closure or attribute)"
+    if issubclass(kind, type):
+        return f"class {holder.__module__}:{holder.__qualname__}"
+    if kind in (dict, list, tuple, set, frozenset, CellType, MethodType):
+        return _module_of(holder) if kind is dict else None
+    shown = f"a {kind.__module__}.{kind.__qualname__}"
+    known_as = _global_name(holder)
+    return f"{known_as} ({shown})" if known_as else shown
+
+
+def _module_of(names: dict[Any, Any]) -> str | None:
+    """A module whose names these are; its classes and instances are looked for one step up."""
+    name = names.get("__name__")
+    if type(name) is str:
+        module = sys.modules.get(name)
+        if type(module) is ModuleType and module.__dict__ is names:
+            return f"module {name}"
+    return None
+
+
+def _global_name(container: Any) -> str:
+    """The global that a container stands under, `""` if it is none."""
+    for name, module in sys.modules.copy().items():
+        if type(module) is ModuleType:
+            for key, value in module.__dict__.copy().items():
+                if value is container:
+                    return f"{name}.{key}"
+    return ""
+
+
+def _is_ours(holder: Any) -> bool:
+    if type(holder) in _RUNNING:
+        return True  # A call that is on its way, mostly one of ours.
+    if type(holder) is FunctionType:
+        return is_hidden(holder.__code__) or str(holder.__module__).startswith(_OURS)
+    if type(holder) is CellType:
+        return all(
+            type(each) is FunctionType and _is_ours(each)
+            for closure in gc.get_referrers(holder)
+            if type(closure) is tuple
+            for each in gc.get_referrers(closure)
+            if type(each) is FunctionType
+        )
+    return type(holder).__module__.startswith(_OURS)

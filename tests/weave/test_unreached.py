@@ -1,0 +1,111 @@
+"""References that no attribute reaches are named, not silently missed."""
+
+import subprocess
+import sys
+
+from dytopo_autotrace.testing import capture
+from dytopo_autotrace.weave.unreached import held_elsewhere
+
+HELD = """
+import functools
+
+def f(x=1):
+    return x
+
+class C:
+    def m(self):
+        return "m"
+    registry = [m]
+
+class Thing: pass
+
+TOOLS = {"f": f}
+NESTED = {"a": ({"b": [f]},)}
+part = functools.partial(f, 2)
+fast = functools.cache(f)
+thing = Thing()
+thing.f = f
+
+def default(x=f): pass
+
+def outer(g):
+    def inner():
+        return g()
+    return inner
+
+closed = outer(f)
+"""
+
+
+def test_everything_that_holds_a_bare_function_is_named(program):
+    """Dicts, lists, partials, caches, instances, defaults, closures and classes, by their names."""
+    program(held=HELD)
+    with capture('[[rule]]\ntarget = ["held:f", "held:C.m"]') as seen:
+        import held
+
+        found = {(each.function, each.holder) for each in held_elsewhere(_ledger(seen))}
+        held.TOOLS["f"]()
+    assert seen.spans == []
+    assert found == {
+        ("held:f", "held.TOOLS (dict)"),
+        ("held:f", "held.NESTED (dict)"),
+        ("held:f", "held.part (a functools.partial)"),
+        ("held:f", "held.fast (a functools._lru_cache_wrapper)"),
+        ("held:f", "held.thing (a held.Thing)"),
+        ("held:f", "held:default (default, closure or attribute)"),
+        ("held:f", "held:outer.<locals>.inner (default, closure or attribute)"),
+        ("held:C.m", "class held:C"),
+    }
+
+
+def _ledger(seen):
+    return seen.installation.weaver.ledger
+
+
+def test_what_is_reached_is_not_complained_about(load):
+    """Modules, aliases, classes, generators and what we hold ourselves are no news."""
+    for name in ("plain", "classes"):
+        load(f"patient.{name}")
+    with capture(
+        '[[rule]]\ntarget = ["patient.plain:add", "patient.plain:count", "patient.classes:Base.*"]'
+    ) as seen:
+        generator = load("patient.plain").count(2)
+        next(generator)
+        found = {each.function for each in held_elsewhere(_ledger(seen))}
+    assert found <= {"patient.plain:add"}  # `add_one = functools.partial(add, 1)`
+
+
+def test_a_program_of_compiled_code_says_what_its_rules_cannot_reach(program):
+    """A `.pyc` runs as it is, and a line on stderr says why nothing of it is watched."""
+    import py_compile
+
+    folder = program(compiled="def f():\n    return 1\nprint(f())\n")
+    file = py_compile.compile(str(folder / "compiled.py"), cfile=str(folder / "c.pyc"))
+    rules = folder / "rules.toml"
+    rules.write_text('[[rule]]\ntarget = "__main__:f"\n', encoding="utf-8")
+    options = ["--rules", str(rules), "--store", "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dytopo_autotrace", *options, file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "is compiled code: rules on its own functions need its source" in done.stderr
+
+
+def test_a_run_tells_of_what_it_could_not_reach(program):
+    """The report of a launched program has a line for it."""
+    folder = program(held=HELD, main_of_it="import held\nheld.f()\nheld.TOOLS['f']()\n")
+    rules = folder / "rules.toml"
+    rules.write_text('[[rule]]\ntarget = "held:f"\n', encoding="utf-8")
+    command = [sys.executable, "-m", "dytopo_autotrace", "--rules", str(rules), "--store", "none"]
+    done = subprocess.run(
+        [*command, str(folder / "main_of_it.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    assert done.returncode == 0
+    assert "held:f is also held by held.TOOLS" in done.stdout + done.stderr
