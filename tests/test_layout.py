@@ -16,6 +16,7 @@ ALLOWED = {
     "report": {"collect", "analyze"},
     "export": {"collect", "analyze"},
     "importing": {"collect", "analyze", "export"},
+    "preflight": {"rules", "weave", "collect", "store", "report", "agent"},
 }
 """What each folder may import of ours, besides `errors`. The composition root and the commands, which
 wire the folders together, may import anything."""

@@ -15,6 +15,7 @@ COMMANDS = {
     "delete": "delete",
     "export": "export",
     "import": "import_",
+    "check": "check",
 }
 """The module of each command, imported when the command is asked for."""
 

@@ -1,0 +1,52 @@
+"""A project on disk, and what a check says of rules for it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import dytopo_autotrace
+
+ROOT = str(Path(dytopo_autotrace.__file__).parents[1])
+
+
+class Project:
+    """A directory with modules in it, and our commands run there as a person runs them."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def write(self, name, source):
+        file = self.directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(source).lstrip("\n"), encoding="utf-8")
+        return file
+
+    def run(self, *argv, flags=(), **env):
+        """The ending of one of our commands."""
+        return subprocess.run(
+            [sys.executable, *flags, "-m", "dytopo_autotrace", *map(str, argv)],
+            cwd=self.directory,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": "/nowhere", **env},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def json(self, *argv, **env):
+        """The document that a command prints with `--json`, and its exit status."""
+        ended = self.run(*argv, "--json", **env)
+        assert ended.stdout, ended.stderr
+        return json.loads(ended.stdout), ended.returncode
+
+    def rules(self, text):
+        self.write("instrumentation.toml", text)
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
