@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "export",
     "import": "import_",
     "check": "check",
+    "init": "init",
 }
 """The module of each command, imported when the command is asked for."""
 

@@ -35,6 +35,7 @@ class Project:
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
 
     def json(self, *argv, **env):
