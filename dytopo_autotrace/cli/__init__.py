@@ -17,6 +17,7 @@ COMMANDS = {
     "import": "import_",
     "check": "check",
     "init": "init",
+    "doctor": "doctor",
 }
 """The module of each command, imported when the command is asked for."""
 

@@ -26,12 +26,28 @@ class Project:
         file.write_text(textwrap.dedent(source).lstrip("\n"), encoding="utf-8")
         return file
 
-    def run(self, *argv, flags=(), **env):
-        """The ending of one of our commands."""
+    root = ROOT
+
+    def run(self, *argv, flags=(), code=None, paths=(), **env):
+        """The ending of one of our commands.
+
+        Args:
+            code: where the package is, for a Python that ignores PYTHONPATH.
+            paths: of PYTHONPATH, before the package's own.
+        """
+        start = ["-m", "dytopo_autotrace"]
+        if code is not None:
+            text = f"import sys; sys.path.append({code!r}); from dytopo_autotrace.cli import main; main()"
+            start = ["-c", text]
         return subprocess.run(
-            [sys.executable, *flags, "-m", "dytopo_autotrace", *map(str, argv)],
+            [sys.executable, *flags, *start, *map(str, argv)],
             cwd=self.directory,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": "/nowhere", **env},
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.pathsep.join([*map(str, paths), ROOT]),
+                "HOME": "/nowhere",
+                **env,
+            },
             capture_output=True,
             text=True,
             timeout=120,

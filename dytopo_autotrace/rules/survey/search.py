@@ -14,6 +14,7 @@ from dytopo_autotrace.rules.match import is_glob
 from dytopo_autotrace.rules.survey.outline import DoubtError, Outline, WrongError
 
 MAIN: Final = "__main__"
+WITHOUT_SOURCE: Final = "has no source: it is compiled, or written in C"
 MAX_MODULES: Final = 2000
 """Modules that are read for one target."""
 
@@ -257,7 +258,7 @@ def _outline(spec: ModuleSpec | None, name: str) -> Outline:
     except Exception:
         source = None
     if spec is None or source is None:
-        raise DoubtError(f"{name} has no source: it is compiled, or written in C")
+        raise DoubtError(f"{name} {WITHOUT_SOURCE}")
     return _parse(source, spec.origin or name)
 
 
