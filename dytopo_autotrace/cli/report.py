@@ -13,8 +13,9 @@ from dytopo_autotrace.store.location import choose
 @click.command("report")
 @click.argument("run", required=False)
 @store_option
+@click.option("--verbose", "-v", is_flag=True, help="Every rule with its state.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
-def command(run: str | None, store: str | None, *, as_json: bool) -> None:
+def command(run: str | None, store: str | None, *, verbose: bool, as_json: bool) -> None:
     """Report RUN: an id, or the beginning of one; by default the latest.
 
     A run that died is told up to the last that was heard of it, with what was running then.
@@ -32,4 +33,4 @@ def command(run: str | None, store: str | None, *, as_json: bool) -> None:
         return
     from dytopo_autotrace.report import terminal
 
-    terminal.render(summary, sys.stdout)
+    terminal.render(summary, sys.stdout, verbose=verbose)

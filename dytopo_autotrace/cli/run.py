@@ -36,6 +36,7 @@ options:
   --out DIR        write trace, metrics and failures there
   --store PATH     where the run is kept; default .dytopo/traces.db, none to keep
                    nothing
+  --verbose, -v    the report tells every rule with its state
   --quiet, -q      nothing of ours on stderr
   --version        show the version
   --help, -h       show this
@@ -43,8 +44,8 @@ options:
 DYTOPO_AUTOTRACE_DISABLED=1 runs the program without any of this."""
 
 _WITH_VALUE = ("--rules", "--report", "--out", "--store")
-_FLAGS = ("--strict", "--quiet", "--version", "--help")
-_SHORT = {"-q": "--quiet", "-h": "--help"}
+_FLAGS = ("--strict", "--quiet", "--verbose", "--version", "--help")
+_SHORT = {"-q": "--quiet", "-v": "--verbose", "-h": "--help"}
 _REPORTS = ("none", "terminal", "json")
 
 
@@ -61,6 +62,7 @@ class Options:
     store: str | None = None
     strict: bool = False
     quiet: bool = False
+    verbose: bool = False
 
 
 def main(argv: list[str]) -> None:
@@ -164,7 +166,7 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         run = watch(
             ruleset,
             [options.program, *options.args],
-            report=options.report,
+            report=_report(options),
             out=options.out,
             store=_store(options.store or ruleset.store.path),
             quiet=options.quiet,
@@ -181,6 +183,11 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         if not options.quiet:
             _say(message)
         return None
+
+
+def _report(options: Options) -> str:
+    is_for_people = options.report == "terminal"
+    return "verbose" if options.verbose and is_for_people else options.report
 
 
 def _store(asked: str) -> str | None:

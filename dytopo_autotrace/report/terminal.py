@@ -48,6 +48,15 @@ _SILENT: Final[dict[RuleCondition, str]] = {
     "never_called": "woven, never called",
     "never_imported": "its module was never imported",
 }
+_STATES: Final[dict[RuleCondition, str]] = {
+    "woven": "woven",
+    "never_called": "never called",
+    "never_imported": "never imported",
+    "nothing_matched": "nothing matched",
+    "refused": "refused",
+    "failed": "failed",
+    "off": "switched off",
+}
 _HEADING: Final = "bold"
 _QUIET: Final = "dim"
 
@@ -55,8 +64,14 @@ Line = tuple[str, str]
 """Text and style."""
 
 
-def render(summary: RunSummary, file: TextIO, width: int | None = None) -> None:
-    """Write the report: in the terminal's width, in 80 columns and without colour elsewhere."""
+def render(
+    summary: RunSummary, file: TextIO, width: int | None = None, *, verbose: bool = False
+) -> None:
+    """Write the report: in the terminal's width, in 80 columns and without colour elsewhere.
+
+    Args:
+        verbose: tell every rule, not only those of which there is something to say.
+    """
     is_terminal = file.isatty()
     console = Console(
         file=file,
@@ -68,7 +83,7 @@ def render(summary: RunSummary, file: TextIO, width: int | None = None) -> None:
     )
     columns = min(max(console.width, _NARROWEST), _WIDEST)
     encoding = getattr(file, "encoding", None) or "utf-8"
-    for text, style in _page(summary, columns):
+    for text, style in _page(summary, columns, verbose=verbose):
         console.print(Text(_encodable(text, encoding), style), soft_wrap=True)
 
 
@@ -80,7 +95,7 @@ def _encodable(text: str, encoding: str) -> str:
     return text
 
 
-def _page(summary: RunSummary, width: int) -> Iterator[Line]:
+def _page(summary: RunSummary, width: int, *, verbose: bool) -> Iterator[Line]:
     word, style = _WORDS[summary.verdict.level]
     yield "", ""
     first, *rest = wrap(f"{word}  {clean(summary.verdict.text)}", width)
@@ -92,7 +107,7 @@ def _page(summary: RunSummary, width: int) -> Iterator[Line]:
         _agents(summary, width),
         _operations(summary, width),
         _recommendations(summary, width),
-        _rules(summary, width),
+        _all_rules(summary, width) if verbose else _rules(summary, width),
         _remarks(summary, width),
     )
     for section in sections:
@@ -242,13 +257,22 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
     # A rule that is switched off has its faults among those of the file.
     told = {"woven", "off"} if summary.faults else {"woven"}
     silent = [rule for rule in summary.rules if rule.state not in told]
-    if not silent and not summary.faults:
+    partly = [
+        rule
+        for rule in summary.rules
+        if rule.woven and rule.reason and not rule.origin.startswith("pack")
+    ]
+    if not summary.rules and not summary.faults:
         return
     yield "RULES", _HEADING
     for fault in summary.faults[:_RULES_SHOWN]:
         yield from _item("!", fault, width, style="red")
     if len(summary.faults) > _RULES_SHOWN:
         yield f"   and {len(summary.faults) - _RULES_SHOWN} more faults", ""
+    for rule in partly[:_RULES_SHOWN]:
+        yield from _item("-", f"{rule.name}: not all of it is woven. {rule.reason}", width, most=3)
+    if len(partly) > _RULES_SHOWN:
+        yield f"   and {len(partly) - _RULES_SHOWN} more: not all of it is woven", ""
     for state, words in _SILENT.items():
         packed = [r for r in silent if r.state == state and r.origin.startswith("pack")]
         own = [r for r in silent if r.state == state and not r.origin.startswith("pack")]
@@ -266,6 +290,40 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
             yield from _item("-", text, width, style=_QUIET)
         else:
             yield from _names(f"{words}, in packs", packed, width)
+    yield from _count_of_woven(summary, width)
+
+
+def _count_of_woven(summary: RunSummary, width: int) -> Iterator[Line]:
+    called = sum(rule.state == "woven" for rule in summary.rules)
+    if called:
+        text = f"{wording.count(called, 'rule')} woven and called; report --verbose tells each"
+        yield from _item("-", text, width, style=_QUIET)
+
+
+def _all_rules(summary: RunSummary, width: int) -> Iterator[Line]:
+    """Each rule with its state, and why where it is not simply woven and called."""
+    if not summary.rules and not summary.faults:
+        return
+    yield "RULES", _HEADING
+    for fault in summary.faults:
+        yield from _item("!", fault, width, style="red")
+    columns = [
+        Column("rule", tuple(clean(rule.name) for rule in summary.rules), is_name=True),
+        Column("state", tuple(_STATES[rule.state] for rule in summary.rules)),
+        Column("woven", tuple(f"{rule.woven:,}" for rule in summary.rules)),
+        Column("called", tuple(f"{rule.calls:,}" for rule in summary.rules)),
+        Column("from", tuple(_origin(rule) for rule in summary.rules), is_name=True),
+    ]
+    if summary.rules:
+        yield from _table(columns, width)
+    for rule in summary.rules:
+        if rule.reason and rule.state != "never_imported":
+            yield from _item("-", f"{rule.name}: {rule.reason}", width)
+
+
+def _origin(rule: RuleState) -> str:
+    # The directory is that of the run, which its reader knows, and takes the room of a name.
+    return clean(rule.origin.replace("\\", "/").rpartition("/")[2])
 
 
 def _names(told: str, rules: Sequence[RuleState], width: int) -> Iterator[Line]:
