@@ -49,10 +49,7 @@ def _tell_all(request: Mapping[str, Any], tell: Tell) -> None:
     sys.argv = [request["script"] or request["module"] or ""]
     _import_program(request, modules.compile, tell)
     for name in request["modules"]:
-        if name not in sys.modules:
-            _try(name, lambda name=name: importlib.import_module(name), tell)  # type: ignore[misc]
-        else:
-            tell("module", module=name)
+        _try(name, lambda name=name: _import(name), tell)  # type: ignore[misc]
     for entry in tuple(weaver.ledger.entries):
         about = _describe(entry.place, weaver.ledger.original_of)
         tell(
@@ -78,11 +75,57 @@ def _try(name: str, action: Callable[[], object], tell: Tell) -> None:
         tell("module", module=name)
 
 
+class _WouldRunError(Exception):
+    """Importing a module would run a program."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def _import(name: str) -> None:
+    if name in sys.modules:
+        return
+    spec = importlib.util.find_spec(name)
+    try:
+        loader: Any = spec.loader if spec is not None else None
+        tree = _parsed(loader.get_source(name), name)
+    except Exception:
+        tree = None  # Importing it says better what is wrong with it.
+    line = _line_that_runs(tree) if tree is not None else 0
+    if line:
+        raise _WouldRunError(f"it was not imported, which would run it: see its line {line}")
+    importlib.import_module(name)
+
+
+def _parsed(source: str | bytes, file: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source, file)
+
+
+def _line_that_runs(tree: ast.Module) -> int:
+    """Where a module starts an event loop, or its own `main`, when it is imported; 0 for nowhere."""
+    has_main = any(getattr(each, "name", "") == "main" for each in tree.body)
+    for statement in tree.body:
+        if isinstance(statement, ast.Expr | ast.Raise | ast.Assign):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Call):
+                    called = ast.unparse(node.func)
+                    if called in _STARTERS or (has_main and called == "main"):
+                        return statement.lineno
+    return 0
+
+
+_STARTERS: Final = frozenset({"asyncio.run", "anyio.run", "trio.run"})
+
+
 def _in_words(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception:
         text = ""
+    if isinstance(error, _WouldRunError):
+        return text
     return f"{type(error).__name__}: {text}".rstrip(": ")[:300]
 
 
@@ -99,13 +142,11 @@ def _import_program(
     if source is None:
         tell("module", module=MAIN, error="it has no source that can be read")
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            tree = ast.parse(source, file)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            tell("module", module=MAIN, error=_in_words(error))
-            return
+    try:
+        tree = _parsed(source, file)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        tell("module", module=MAIN, error=_in_words(error))
+        return
     if not _is_guarded(tree):
         tell(
             "module",
@@ -114,7 +155,7 @@ def _import_program(
         )
         for each in _imports(tree):
             if each not in request["modules"]:
-                _try(each, lambda each=each: importlib.import_module(each), tell)  # type: ignore[misc]
+                _try(each, lambda each=each: _import(each), tell)  # type: ignore[misc]
         return
     known_as = tuple(dict.fromkeys((MAIN, own_name))) if own_name else (MAIN,)
     code = compile_woven(source, file, *known_as) or compile(source, file, "exec", 0, True)

@@ -133,6 +133,24 @@ def test_a_script_that_would_run_is_not_imported(swarm):
     assert not (swarm.directory / "ran").exists()
 
 
+def test_a_module_that_starts_a_program_is_not_imported(swarm):
+    """A script among the modules that rules name is left alone, and the line that starts it is told."""
+    starts = ["asyncio.run(main())", "sys.exit(main())", "main()", "raise SystemExit(main())"]
+    for number, start in enumerate(starts):
+        source = "import asyncio, sys\ndef main(): open('ran', 'w').close()\n\n"
+        swarm.write(f"job{number}.py", f"{source}{start}\n")
+    swarm.rules('[[rule]]\nname = "j"\ntarget = "job?:main"\n')
+    document, status = swarm.json("check", "--import")
+
+    errors = [
+        each["error"] for each in document["woven"]["modules"] if each["module"] != "__main__"
+    ]
+    assert len(errors) == len(starts)
+    assert all(error.endswith("would run it: see its line 4") for error in errors)
+    assert (verdicts(document), status) == ({"j": "matched"}, 0)
+    assert not (swarm.directory / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
