@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dytopo_autotrace.agent import working_directory
 from dytopo_autotrace.cli.programs import find_module, find_script
 from dytopo_autotrace.cli.stored import width
 from dytopo_autotrace.errors import UsageError
@@ -44,7 +45,7 @@ def command(
     Nothing is executed, unless --import asks for it; the program itself never runs. Exit status 1
     if a rule of the rule file matches nothing or has a fault; 2 if what is asked for is not there.
     """
-    from dytopo_autotrace.preflight.check import check
+    from dytopo_autotrace.preflight.check import check, why_missing
     from dytopo_autotrace.preflight.imported import weave
     from dytopo_autotrace.rules.load import load
     from dytopo_autotrace.rules.survey.search import other_finders
@@ -57,8 +58,10 @@ def command(
         subject = _subject(script, module)
     except UsageError as error:
         raise click.UsageError(str(error)) from error
+    if module and (why := why_missing(subject, other_finders())):
+        raise click.UsageError(f"-m {module}: {why}")
     found = check(
-        load(rules, cwd=os.getcwd(), environ=os.environ),
+        load(rules, cwd=working_directory(), environ=os.environ),
         subject,
         finders=other_finders(),
         weave=(lambda modules: weave(rules, subject, modules)) if by_import else None,
@@ -82,6 +85,7 @@ def _subject(script: str | None, module: str | None) -> Subject:
     elif module is not None:
         path0 = find_module(module).path0
     else:
-        path0 = os.getcwd()
+        path0 = working_directory()
     # A project that keeps its packages in src/ is mostly installed; where it is not, look there.
-    return Subject((*filter(None, (path0,)), *sys.path, os.path.abspath("src")), script, module)
+    src = os.path.join(working_directory(), "src")
+    return Subject((*filter(None, (path0,)), *sys.path, src), script, module)

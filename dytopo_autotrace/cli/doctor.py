@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from dytopo_autotrace.agent import working_directory
 from dytopo_autotrace.cli.stored import width
 
 
@@ -23,7 +24,7 @@ def command(rules: str | None, store: str | None, *, as_json: bool) -> None:
     """
     from dytopo_autotrace.preflight.doctor import is_stopped, look
 
-    answers = look(rules, store, cwd=_directory(), environ=os.environ)
+    answers = look(rules, store, cwd=working_directory(), environ=os.environ)
     stopped = is_stopped(answers)
     if as_json:
         document = {"ok": not stopped, "answers": [dataclasses.asdict(each) for each in answers]}
@@ -34,10 +35,3 @@ def command(rules: str | None, store: str | None, *, as_json: bool) -> None:
         for line in page(answers, width()):
             click.echo(line)
     sys.exit(1 if stopped else 0)
-
-
-def _directory() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return ""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dytopo_autotrace.agent import working_directory
+
 if TYPE_CHECKING:
     from dytopo_autotrace.rules.scaffold import Scaffold
 
@@ -28,6 +30,8 @@ def command(path: str, out: str, *, force: bool) -> None:
     """
     from dytopo_autotrace.rules.scaffold import scaffold
 
+    if not working_directory():
+        raise click.UsageError("the working directory is gone. Change to one that is there.")
     if not os.path.exists(path):
         raise click.UsageError(f"there is no {path!r}. Name a directory or a script.")
     if out != "-" and os.path.lexists(out) and not force:

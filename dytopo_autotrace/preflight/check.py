@@ -20,6 +20,8 @@ from dytopo_autotrace.preflight.model import (
 from dytopo_autotrace.rules.match import is_glob
 from dytopo_autotrace.rules.model import Rule, RuleSet
 from dytopo_autotrace.rules.survey import Match, Survey, examine
+from dytopo_autotrace.rules.survey.outline import DoubtError, WrongError
+from dytopo_autotrace.rules.survey.search import Program
 
 Key = tuple[str, str]
 """A rule's pack and name: a rule of the user's own may have the name of a pack's."""
@@ -61,6 +63,18 @@ def check(
         faults=tuple(str(fault) for fault in ruleset.faults if fault.rule is None),
         woven=woven,
     )
+
+
+def why_missing(subject: Subject, finders: Sequence[Any] = ()) -> str:
+    """Why there is no program of that name, `""` if there is one."""
+    program = Program(subject.search_path, subject.script, subject.module, tuple(finders))
+    try:
+        program.outline("__main__")
+    except WrongError as wrong:
+        return f"{wrong.message} {wrong.hint}".rstrip()
+    except DoubtError:
+        pass
+    return ""
 
 
 def _in_file_order(check: RuleCheck) -> tuple[bool, int]:

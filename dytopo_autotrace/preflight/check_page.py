@@ -44,7 +44,8 @@ _WORDS: Final[dict[RuleVerdict, str]] = {
 def page(check: Check, width: int, *, all_functions: bool = False) -> Iterator[str]:
     """Lines of at most `width` cells."""
     yield from wrap(_subject(check), width)
-    yield ""
+    if check.faults or any(not rule.pack for rule in check.rules):
+        yield ""
     for fault in check.faults:
         yield from _item("X ", fault, width)
     shown = sys.maxsize if all_functions else FUNCTIONS_SHOWN
@@ -177,7 +178,7 @@ def _path(file: str) -> str:
     """A path as short as it can be said from here."""
     try:
         relative = os.path.relpath(file)
-    except ValueError:
+    except (ValueError, OSError):  # on another drive; the working directory is gone
         return file
     return relative if not relative.startswith("..") else file
 

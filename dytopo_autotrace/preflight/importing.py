@@ -41,11 +41,15 @@ def _tell_all(request: Mapping[str, Any], tell: Tell) -> None:
     from dytopo_autotrace import agent  # noqa: PLC0415 - sys.path is right by now
     from dytopo_autotrace.rules.load import load  # noqa: PLC0415
 
+    # What rules call `__main__` is the program, not this process's own main module.
+    ours = sys.modules.pop(MAIN, None)
     ruleset = load(request["rules"], cwd=agent.working_directory(), environ=os.environ)
     installation = agent.install(ruleset)
     modules, weaver = installation.modules, installation.weaver
     assert modules is not None  # noqa: S101 - None only if the environment disables us
     assert weaver is not None  # noqa: S101
+    if ours is not None:
+        sys.modules[MAIN] = ours
     sys.argv = [request["script"] or request["module"] or ""]
     _import_program(request, modules.compile, tell)
     for name in request["modules"]:
@@ -134,6 +138,8 @@ def _import_program(
 ) -> None:
     """Import the main module if it takes care not to run then, else what it imports at its top."""
     path, name = request["script"], request["module"]
+    if path is None and name is None:
+        return
     try:
         source, file, own_name = _main_source(path, name)
     except Exception as error:
@@ -171,8 +177,7 @@ def _main_source(path: str | None, name: str | None) -> tuple[Any, str, str]:
             spec = importlib.util.find_spec(name)
         loader: Any = spec.loader if spec is not None else None
         return loader.get_source(name), loader.get_filename(name), name
-    if path is None:
-        return "", "", ""
+    assert path is not None  # noqa: S101 - one of the two is the program
     for hook in sys.path_hooks:
         try:
             finder = hook(path)

@@ -120,6 +120,26 @@ def test_the_program_is_not_run(swarm):
     assert not (swarm.directory / "ran").exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--import",)])
+def test_the_main_module_depends_on_the_program(swarm, options):
+    """Without a program, what rules call `__main__` is in doubt, and nobody else's is taken for it."""
+    swarm.rules('[[rule]]\nname = "w"\ntarget = "__main__:work"\n')
+    document, status = swarm.json("check", *options)
+
+    assert (verdicts(document), status) == ({"w": "unsure"}, 0)
+    assert "which program is started" in rule_of(document, "w")["doubts"][0]
+
+
+def test_a_module_as_the_program(swarm):
+    """With -m the main module is reached by both of its names, and is not run either."""
+    swarm.rules('[[rule]]\nname = "w"\ntarget = ["__main__:work", "swarm:plan"]\n')
+    document, status = swarm.json("check", "-m", "swarm", "--import")
+
+    fates = {each["place"]: each["fate"] for each in rule_of(document, "w")["functions"]}
+    assert (fates, status) == ({"__main__:work": "woven", "swarm:plan": "woven"}, 0)
+    assert not (swarm.directory / "ran").exists()
+
+
 def test_a_script_that_would_run_is_not_imported(swarm):
     """Without a guard importing is running: only what the script imports is imported."""
     swarm.write("bare.py", "import tools\ndef go(): pass\ngo()\nopen('ran', 'w').close()\n")
@@ -190,6 +210,7 @@ def test_what_is_wrong_in_the_file_is_told_too(swarm):
         (["swarm.py", "-m", "swarm"], "two programs"),
         (["--rules", "nope.toml"], "there is no such file"),
         (["--improt"], "--import"),
+        (["-m", "swram"], "Did you mean 'swarm'?"),
     ],
 )
 def test_bad_usage(swarm, argv, said):

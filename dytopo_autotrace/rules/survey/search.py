@@ -155,7 +155,8 @@ class Program:
     def _missing(self, name: str) -> Exception:
         parent = name.rpartition(".")[0]
         if not parent:
-            if MAIN not in self._outlines and (self._script or self._module):
+            is_main = name in (MAIN, self._module)
+            if not is_main and MAIN not in self._outlines and (self._script or self._module):
                 self._outline_of_main()
             main = self._outlines.get(MAIN)
             if isinstance(main, Outline) and main.changes_search_path:
