@@ -8,9 +8,29 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _DEF: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
-_LEAVES: Final = frozenset({ast.Load, ast.Store, ast.Del, ast.Name})
+_LEAVES: Final = frozenset(
+    {type(None), str, ast.Name}
+    | {
+        kind
+        for base in (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
+        for kind in base.__subclasses__()
+    }
+)
 """Most of a tree is these, and there is nothing to be learned from them."""
+_CHILDLESS: Final = frozenset({ast.Constant, ast.Import, ast.ImportFrom, ast.Pass, ast.alias})
 _LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
+_TELLING: Final = frozenset(
+    {
+        ast.Call,
+        ast.Attribute,
+        ast.Constant,
+        *_LOOPS,
+        ast.AnnAssign,
+        ast.Import,
+        ast.ImportFrom,
+        ast.If,
+    }
+)
 _ENDPOINTS: Final = ("chat/completions", "/v1/messages", "/v1/responses", "/api/generate")
 _LONGEST_NAME: Final = 6
 """Dotted parts kept of a called name."""
@@ -32,7 +52,6 @@ class Function:
     is_stub: bool = False
     """Whether there is nothing in it: abstract, or a protocol's."""
     loops: bool = False
-    gathers: bool = False
     calls: set[tuple[str, str]] = field(default_factory=set)
     """Receiver as it is written, `""` for a plain name; and what is called."""
     read: set[tuple[str, str]] = field(default_factory=set)
@@ -88,7 +107,7 @@ def read(file: str, source: bytes) -> Module | None:
     while pending:
         node, function, owner, prefix = pending.pop()
         for child in _children(node):
-            if isinstance(child, _DEF):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
                 if function is None:
                     inner = _function(child, owner, prefix)
                     module.functions.append(inner)
@@ -102,21 +121,24 @@ def read(file: str, source: bytes) -> Module | None:
                 module.classes.append(cls)
                 pending.append((child, None, cls, f"{prefix}{child.name}."))
             else:
-                _note(child, module, function, owner)
-                pending.append((child, function, owner, prefix))
+                if type(child) in _TELLING:
+                    _note(child, module, function, owner)
+                if type(child) not in _CHILDLESS:
+                    pending.append((child, function, owner, prefix))
     return module
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
-    if isinstance(node, ast.Module | ast.ClassDef):
-        return list(node.body)
-    if isinstance(node, _DEF):
-        return [*node.decorator_list, *node.body]
+    kind = type(node)
+    if kind is ast.Module or kind is ast.ClassDef:
+        return list(node.body)  # type: ignore[attr-defined]
+    if kind in _DEF:
+        return [*node.decorator_list, *node.body]  # type: ignore[attr-defined]
     found: list[ast.AST] = []
-    for name in node._fields:
+    for name in kind._fields:
         value = getattr(node, name, None)
-        if isinstance(value, list):
-            found += [each for each in value if isinstance(each, ast.AST)]
+        if type(value) is list:
+            found += [each for each in value if type(each) not in _LEAVES]
         elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
             found.append(value)
     return found
@@ -129,15 +151,13 @@ def _note(node: ast.AST, module: Module, function: Function | None, owner: Class
         receiver, _, called = name.rpartition(".")
         if function is not None and called:
             function.calls.add((receiver, called))
-            if called in ("gather", "create_task", "TaskGroup", "as_completed", "start_soon"):
-                function.gathers = True
     elif kind is ast.Attribute:
         _note_attribute(node, function, owner)  # type: ignore[arg-type]
     elif kind is ast.Constant:
         value = node.value  # type: ignore[attr-defined]
         if function is not None and type(value) is str and len(value) < 200:
             function.endpoints.update(each for each in _ENDPOINTS if each in value)
-    elif isinstance(node, _LOOPS):
+    elif kind in _LOOPS:
         if function is not None:
             function.loops = True
     elif kind is ast.AnnAssign and function is None and owner is not None:
