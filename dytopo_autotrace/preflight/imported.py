@@ -21,9 +21,9 @@ _START: Final = """\
 import json, sys
 with open(sys.argv[1], encoding="utf-8") as stream:
     request = json.load(stream)
-sys.path[:] = [*request["search_path"], request["root"]]
+sys.path[:] = [request["root"]]
 import dytopo_autotrace
-sys.path.pop()
+sys.path[:] = request["search_path"]
 from dytopo_autotrace.preflight.importing import main
 main(request)
 """

@@ -37,7 +37,7 @@ class Project:
         """
         start = ["-m", "dytopo_autotrace"]
         if code is not None:
-            text = f"import sys; sys.path.append({code!r}); from dytopo_autotrace.cli import main; main()"
+            text = f"import sys; sys.path.insert(0, {code!r}); from dytopo_autotrace.cli import main; main()"
             start = ["-c", text]
         return subprocess.run(
             [sys.executable, *flags, *start, *map(str, argv)],
