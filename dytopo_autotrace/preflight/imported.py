@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 from dytopo_autotrace.preflight.model import Imported, Note, Subject, Woven
 
 PATIENCE_SECONDS: Final = 120.0
+_LOOK_EVERY_SECONDS: Final = 0.02
 
 _START: Final = """\
 import json, sys
@@ -81,14 +83,24 @@ def _run(request: str, errors: Any, patience_seconds: float) -> str:
         start_new_session=True,  # so that what it started can be ended with it
     )
     try:
-        status = process.wait(patience_seconds)
-        return f"its process ended with status {status}" if status else ""
-    except subprocess.TimeoutExpired:
-        return f"it took longer than {patience_seconds:.0f} s"
+        has_ended = _has_ended(process.pid, time.monotonic() + patience_seconds)
     finally:
+        # Before it is waited for its number cannot be another's, so only what it started is hit.
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        status = process.wait()
+    if not has_ended:
+        return f"it took longer than {patience_seconds:.0f} s"
+    return f"its process ended with status {status}" if status else ""
+
+
+def _has_ended(pid: int, deadline: float) -> bool:
+    """Whether a child ends in time; it is not reaped."""
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_EVERY_SECONDS)
+    return True
 
 
 def _last_line(errors: Any) -> str:

@@ -1,6 +1,12 @@
 """`check`: what each rule names, before the program runs."""
 
+import contextlib
+import sys
+
 import pytest
+
+from dytopo_autotrace.preflight.imported import weave
+from dytopo_autotrace.preflight.model import Subject
 
 SWARM = """
     from tools import search, made
@@ -233,3 +239,29 @@ def test_it_fits_a_terminal(swarm):
         ended = swarm.run("check", *options)
         assert max(map(len, ended.stdout.splitlines())) <= 80
         assert "matches nothing" not in ended.stdout
+
+
+def test_what_never_ends_is_ended(swarm):
+    """An import that does not come back is ended after a while, with what it started."""
+    source = "import subprocess, sys, time\n"
+    source += "other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    source += (
+        "print(other.pid, file=open('pid', 'w'), flush=True)\ntime.sleep(600)\ndef f(): pass\n"
+    )
+    swarm.write("slow.py", source)
+    subject = Subject((str(swarm.directory), *sys.path))
+    with contextlib.chdir(swarm.directory):
+        woven = weave(None, subject, ["tools", "slow"], patience_seconds=4)
+
+    assert "took longer than 4 s while slow was imported" in woven.trouble
+    assert [each.module for each in woven.modules] == ["tools", "slow"]
+    other = int((swarm.directory / "pid").read_text())
+    assert not is_running(other)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
