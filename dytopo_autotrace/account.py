@@ -126,7 +126,7 @@ def _condition(
 ) -> tuple[str, int, str]:
     woven = sum(each.fate == "woven" for each in entries)
     if woven:
-        return ("woven" if calls else "never_called"), woven, ""
+        return ("woven" if calls else "never_called"), woven, _left_out(entries)
     for fate in ("refused", "failed", "nothing_matched"):
         for entry in entries:
             if entry.fate == fate:
@@ -134,6 +134,15 @@ def _condition(
     if any(modules.names(module, rule) for module in modules.seen):
         return "nothing_matched", 0, "the module was imported, but has no such function"
     return "never_imported", 0, "its module was not imported"
+
+
+def _left_out(entries: Sequence[Entry]) -> str:
+    """What a rule that is woven in one place came to in others, `""` if it is woven in all."""
+    others = [each for each in entries if each.fate != "woven"]
+    if not others:
+        return ""
+    first, more = others[0], len(others) - 1
+    return f"{first.place}: {first.reason}" + (f" And {more} more." if more else "")
 
 
 def _switched_off(ruleset: RuleSet) -> Iterator[RuleState]:

@@ -17,6 +17,7 @@ ALLOWED = {
     "export": {"collect", "analyze"},
     "live": {"rules", "collect", "analyze", "store", "export"},
     "importing": {"collect", "analyze", "export"},
+    "preflight": {"rules", "weave", "collect", "store", "report", "agent"},
 }
 """What each folder may import of ours, besides `errors`. The composition root and the commands, which
 wire the folders together, may import anything."""

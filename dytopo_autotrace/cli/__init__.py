@@ -15,6 +15,9 @@ COMMANDS = {
     "delete": "delete",
     "export": "export",
     "import": "import_",
+    "check": "check",
+    "init": "init",
+    "doctor": "doctor",
 }
 """The module of each command, imported when the command is asked for."""
 

@@ -20,6 +20,7 @@ from dytopo_autotrace.store.model import said
 @click.option("--failures", is_flag=True, help="Only what failed.")
 @click.option("--critical-path", is_flag=True, help="Only what decided the wall time, in steps.")
 @click.option("--what-if", is_flag=True, help="Only what would help, with evidence.")
+@click.option("--verbose", "-v", is_flag=True, help="Every rule with its state.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 def command(
     run: str | None,
@@ -30,6 +31,7 @@ def command(
     failures: bool,
     critical_path: bool,
     what_if: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Report RUN: an id, or the beginning of one; by default the latest.
@@ -50,5 +52,5 @@ def command(
         return
     from dytopo_autotrace.report import terminal
 
-    view = terminal.View(number, agent, failures, critical_path, what_if)
+    view = terminal.View(number, agent, failures, critical_path, what_if, verbose)
     terminal.render(summary, sys.stdout, view=view)

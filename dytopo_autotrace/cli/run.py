@@ -41,6 +41,7 @@ options:
                    write or send the run while it runs, as [[export]] does:
                    perfetto=run.json, otlp=http://localhost:4318; as often as
                    there are places
+  --verbose, -v    the report tells every rule with its state
   --quiet, -q      nothing of ours on stderr
   --version        show the version
   --help, -h       show this
@@ -48,8 +49,8 @@ options:
 DYTOPO_AUTOTRACE_DISABLED=1 runs the program without any of this."""
 
 _WITH_VALUE = ("--rules", "--report", "--out", "--store", "--export")
-_FLAGS = ("--strict", "--no-children", "--quiet", "--version", "--help")
-_SHORT = {"-q": "--quiet", "-h": "--help"}
+_FLAGS = ("--strict", "--no-children", "--quiet", "--verbose", "--version", "--help")
+_SHORT = {"-q": "--quiet", "-v": "--verbose", "-h": "--help"}
 _REPORTS = ("none", "terminal", "json")
 
 
@@ -68,6 +69,7 @@ class Options:
     strict: bool = False
     no_children: bool = False
     quiet: bool = False
+    verbose: bool = False
 
 
 def main(argv: list[str]) -> None:
@@ -193,7 +195,7 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         run = watch(
             ruleset,
             [options.program, *options.args],
-            report=options.report,
+            report=_report(options),
             out=options.out,
             store=_store(options.store or ruleset.store.path),
             quiet=options.quiet,
@@ -211,6 +213,11 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
         if not options.quiet:
             _say(message)
         return None
+
+
+def _report(options: Options) -> str:
+    is_for_people = options.report == "terminal"
+    return "verbose" if options.verbose and is_for_people else options.report
 
 
 def _store(asked: str) -> str | None:

@@ -1,6 +1,6 @@
 """A process of its own that renders one run: records as JSON in, report on stderr.
 
-    python -P -m dytopo_autotrace.report.render [terminal|json] < records.json
+    python -P -m dytopo_autotrace.report.render [terminal|verbose|json] < records.json
 
 So that nothing that a report needs is ever imported into the watched program.
 """
@@ -15,7 +15,7 @@ from dytopo_autotrace.analyze.summary import summarize
 from dytopo_autotrace.collect.records import records_from_json
 from dytopo_autotrace.errors import nearest
 
-KINDS = ("terminal", "json")
+KINDS = ("terminal", "verbose", "json")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from dytopo_autotrace.report import terminal  # noqa: PLC0415
     except ImportError as missing:
         return _fail(f"{missing.name} is missing: pip install rich, or ask for --report json")
-    terminal.render(summary, sys.stderr)
+    terminal.render(summary, sys.stderr, view=terminal.View(verbose=kind == "verbose"))
     return 0
 
 

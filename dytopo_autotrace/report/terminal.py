@@ -52,6 +52,15 @@ _SILENT: Final[dict[RuleCondition, str]] = {
     "never_called": "woven, never called",
     "never_imported": "its module was never imported",
 }
+_STATES: Final[dict[RuleCondition, str]] = {
+    "woven": "woven",
+    "never_called": "never called",
+    "never_imported": "never imported",
+    "nothing_matched": "nothing matched",
+    "refused": "refused",
+    "failed": "failed",
+    "off": "switched off",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +72,12 @@ class View:
     failures: bool = False
     critical_path: bool = False
     what_if: bool = False
+    verbose: bool = False
+    """Tell every rule, not only those of which there is something to say."""
 
     @property
     def is_everything(self) -> bool:
-        return self == View()
+        return replace(self, verbose=False) == View()
 
 
 def render(
@@ -102,7 +113,9 @@ def _page(summary: RunSummary, width: int, view: View) -> Iterator[Line]:
     first, *rest = wrap(f"{word}  {clean(summary.verdict.text)}", width)
     yield first, style
     yield from ((line, style) for line in rest)
-    parts = _everything(summary, width) if view.is_everything else _wanted(summary, width, view)
+    parts = (
+        _everything(summary, width, view) if view.is_everything else _wanted(summary, width, view)
+    )
     for section in parts:
         lines = list(section)
         if lines:
@@ -157,7 +170,7 @@ def _told(groups: Sequence[FailureGroup], summary: RunSummary, width: int) -> It
         yield from _failure(number, group, summary, width)
 
 
-def _everything(summary: RunSummary, width: int) -> Sequence[Iterator[Line]]:
+def _everything(summary: RunSummary, width: int, view: View) -> Sequence[Iterator[Line]]:
     return (
         _failures(summary, width),
         _header(summary, width),
@@ -171,7 +184,7 @@ def _everything(summary: RunSummary, width: int) -> Sequence[Iterator[Line]]:
         sections.messages(summary, width),
         sections.agents_time(summary, width),
         sections.money(summary, width),
-        _rules(summary, width),
+        _all_rules(summary, width) if view.verbose else _rules(summary, width),
         _remarks(summary, width),
     )
 
@@ -331,13 +344,22 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
     # A rule that is switched off has its faults among those of the file.
     told = {"woven", "off"} if summary.faults else {"woven"}
     silent = [rule for rule in summary.rules if rule.state not in told]
-    if not silent and not summary.faults:
+    partly = [
+        rule
+        for rule in summary.rules
+        if rule.woven and rule.reason and not rule.origin.startswith("pack")
+    ]
+    if not summary.rules and not summary.faults:
         return
     yield "RULES", HEADING
     for fault in summary.faults[:_RULES_SHOWN]:
         yield from item("!", fault, width, style="red")
     if len(summary.faults) > _RULES_SHOWN:
         yield f"   and {len(summary.faults) - _RULES_SHOWN} more faults", ""
+    for rule in partly[:_RULES_SHOWN]:
+        yield from item("-", f"{rule.name}: not all of it is woven. {rule.reason}", width, most=3)
+    if len(partly) > _RULES_SHOWN:
+        yield f"   and {len(partly) - _RULES_SHOWN} more: not all of it is woven", ""
     for state, words in _SILENT.items():
         packed = [r for r in silent if r.state == state and r.origin.startswith("pack")]
         own = [r for r in silent if r.state == state and not r.origin.startswith("pack")]
@@ -355,6 +377,40 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
             yield from item("-", text, width, style=QUIET)
         else:
             yield from _names(f"{words}, in packs", packed, width)
+    yield from _count_of_woven(summary, width)
+
+
+def _count_of_woven(summary: RunSummary, width: int) -> Iterator[Line]:
+    called = sum(rule.state == "woven" for rule in summary.rules)
+    if called:
+        text = f"{wording.count(called, 'rule')} woven and called; report --verbose tells each"
+        yield from item("-", text, width, style=QUIET)
+
+
+def _all_rules(summary: RunSummary, width: int) -> Iterator[Line]:
+    """Each rule with its state, and why where it is not simply woven and called."""
+    if not summary.rules and not summary.faults:
+        return
+    yield "RULES", HEADING
+    for fault in summary.faults:
+        yield from item("!", fault, width, style="red")
+    columns = [
+        Column("rule", tuple(clean(rule.name) for rule in summary.rules), is_name=True),
+        Column("state", tuple(_STATES[rule.state] for rule in summary.rules)),
+        Column("woven", tuple(f"{rule.woven:,}" for rule in summary.rules)),
+        Column("called", tuple(f"{rule.calls:,}" for rule in summary.rules)),
+        Column("from", tuple(_origin(rule) for rule in summary.rules), is_name=True),
+    ]
+    if summary.rules:
+        yield from table(columns, width)
+    for rule in summary.rules:
+        if rule.reason and rule.state != "never_imported":
+            yield from item("-", f"{rule.name}: {rule.reason}", width)
+
+
+def _origin(rule: RuleState) -> str:
+    # The directory is that of the run, which its reader knows, and takes the room of a name.
+    return clean(rule.origin.replace("\\", "/").rpartition("/")[2])
 
 
 def _names(told: str, rules: Sequence[RuleState], width: int) -> Iterator[Line]:

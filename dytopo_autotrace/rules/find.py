@@ -55,7 +55,7 @@ def find(path: str | None, *, cwd: str, environ: Mapping[str, str]) -> Document 
 def read(file: str, by: str) -> Document:
     """Read a file that `by` asks for."""
     data = _bytes(file, by)
-    return data if isinstance(data, Document) else _parse(file, data)
+    return data if isinstance(data, Document) else parse(file, data)
 
 
 def _pyproject(file: str, by: str) -> Document:
@@ -72,7 +72,7 @@ def _pyproject_that_mentions_us(file: str) -> Document | None:
     data = _bytes(file, PYPROJECT)
     if isinstance(data, Document) or not _MENTIONED.search(data):
         return None
-    document = _parse(file, data)
+    document = parse(file, data)
     table = _our_table(document.values)
     if document.faults or table is None:
         return document if document.faults else None
@@ -109,7 +109,8 @@ def _nearby(file: str) -> str:
     return nearest(os.path.basename(file), names)
 
 
-def _parse(file: str, data: bytes) -> Document:
+def parse(file: str, data: bytes) -> Document:
+    """The document that some bytes are, or the fault that keeps them from being TOML."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

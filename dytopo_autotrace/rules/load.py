@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dytopo_autotrace.errors import Fault, nearest
 from dytopo_autotrace.rules.build import Builder, rule_from
-from dytopo_autotrace.rules.find import Document, find, read
+from dytopo_autotrace.rules.find import Document, find, parse, read
 from dytopo_autotrace.rules.lines import locate
 from dytopo_autotrace.rules.model import Capture, Keeping, Origin, Rule, RuleSet
 
@@ -35,6 +35,12 @@ def load(path: str | None, *, cwd: str, environ: Mapping[str, str]) -> RuleSet:
     if document.faults:
         return RuleSet(Origin(document.file), faults=document.faults)
     return _ruleset(document)
+
+
+def load_text(text: str, file: str) -> RuleSet:
+    """Read a rule file that is not on disk yet; `file` is what faults call it."""
+    document = parse(file, text.encode())
+    return RuleSet(Origin(file), faults=document.faults) if document.faults else _ruleset(document)
 
 
 def available_packs() -> tuple[str, ...]:

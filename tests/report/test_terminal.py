@@ -1,7 +1,9 @@
 """What a person sees: what matters first, everything fits, nothing of the host is obeyed."""
 
 import io
+import re
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from builders import any_spans, run, soft, swarm
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from dytopo_autotrace.analyze.summary import summarize
-from dytopo_autotrace.collect.records import Cost, RuleState
-from dytopo_autotrace.report.terminal import render
+from dytopo_autotrace.collect.records import Cost, RuleCondition, RuleState
+from dytopo_autotrace.report.terminal import View, render
 
 FAULTS = ["", "retry", "swallowed", "unreadable", "timeout", "slow-agent"]
 
@@ -152,6 +154,32 @@ def test_silent_rules_are_told_briefly():
     assert "9 rules of packs for modules never imported" in text
     assert "woven, never called: idle" in text
     assert "used" not in text
+
+
+def test_a_rule_that_is_partly_woven_is_told():
+    """What of a rule could not be woven is said although the rest of it was."""
+    rule = RuleState("own", "app:*", "a.toml:4", "woven", 2, 3, "app:gen: it is written in C.")
+    text = one_line(shown(run(swarm(), rules=(rule,))))
+
+    assert "own: not all of it is woven. app:gen: it is written in C." in text
+
+
+def test_verbose_tells_every_rule():
+    """Each rule has a line with its state, how often it was woven and called, and where it is from."""
+    states = get_args(RuleCondition)
+    rules = tuple(
+        RuleState(f"rule-{state}", "m:f", "a.toml:1", state, 7, 1234, f"why {state}")
+        for state in states
+    )
+    page = io.StringIO()
+    render(summarize(run(swarm(), rules=rules)), page, 80, View(verbose=True))
+    table = page.getvalue()[page.getvalue().index("RULES") :]
+
+    for state in states:
+        words = "switched off" if state == "off" else state.replace("_", " ")
+        assert re.search(rf"rule-{state} +{words} +7 +1,234 +a.toml:1", table)
+        assert (f"rule-{state}: why" in table) == (state != "never_imported")
+    assert max(map(cell_len, page.getvalue().splitlines())) <= 80
 
 
 def test_losses_and_faults_are_said():

@@ -18,7 +18,7 @@ from dytopo_autotrace.rules.model import Rule, RuleSet, Target
 from dytopo_autotrace.rules.survey.outline import Definition, DoubtError, WrongError, hint
 from dytopo_autotrace.rules.survey.search import Program
 
-__all__ = ["Doubt", "Match", "Survey", "examine", "survey"]
+__all__ = ["Absence", "Doubt", "Match", "Survey", "examine", "survey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Match:
     """Such as `method`, `async function` or `generator method`."""
     shadowed_by: str = ""
     """The earlier rule that takes this function, `""` if none does."""
+    pack: str = ""
+    """The pack that the rule comes from, `""` for the user's own file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,17 @@ class Doubt:
     rule: str
     target: str
     why: str
+    pack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """What a pack's rule names and this program does not have, which is no fault of anybody's."""
+
+    rule: str
+    target: str
+    why: str
+    pack: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Survey:
     matched: tuple[Match, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     faults: tuple[Fault, ...] = ()
+    absences: tuple[Absence, ...] = ()
 
 
 def survey(
@@ -74,6 +88,7 @@ def examine(
     module: str | None = None,
     *,
     finders: Sequence[Any] = (),
+    with_packs: bool = False,
 ) -> Survey:
     """Look up what the user's own rules name; rules of packs may name what is not there.
 
@@ -82,12 +97,18 @@ def examine(
         script: the script, directory or zip file that is the program, if it is one.
         module: the module that is the program, if it is one.
         finders: others than the path's that are asked where a module is.
+        with_packs: look up the rules of packs as well.
     """
     examiner = _Examiner(ruleset, Program(tuple(search_path), script, module, tuple(finders)))
     for rule in ruleset.rules:
-        if not rule.origin.pack:
+        if with_packs or not rule.origin.pack:
             examiner.examine(rule)
-    return Survey(tuple(examiner.matched), tuple(examiner.doubts), tuple(examiner.faults))
+    return Survey(
+        tuple(examiner.matched),
+        tuple(examiner.doubts),
+        tuple(examiner.faults),
+        tuple(examiner.absences),
+    )
 
 
 class _Examiner:
@@ -97,6 +118,7 @@ class _Examiner:
         self.matched: list[Match] = []
         self.doubts: list[Doubt] = []
         self.faults: list[Fault] = []
+        self.absences: list[Absence] = []
         self._all = compile_rules(ruleset)
         self._program = program
 
@@ -110,9 +132,13 @@ class _Examiner:
                         self._match(rule, target, module, qualname, definition, file)
                     )
             except WrongError as wrong:
+                if rule.origin.pack:
+                    why = f"{wrong.message} {wrong.hint}".rstrip()
+                    self.absences.append(Absence(rule.name, target.text, why, rule.origin.pack))
+                    continue
                 self._fault(rule, "rule.target", target.text, wrong.message, wrong.hint)
             except DoubtError as doubt:
-                self.doubts.append(Doubt(rule.name, target.text, str(doubt)))
+                self._doubt(rule, target, str(doubt))
         self._check_names(rule, list(found.values()))
 
     def _match(
@@ -121,9 +147,9 @@ class _Examiner:
         # The main module is asked for by each of its names, in this order, when it is woven.
         rules = (self._all.rule_for(each, name) for each in self._program.names_of(module))
         winner = next((each for each in rules if each is not None), None)
-        by = winner.name if winner is not None and winner.name != rule.name else ""
-        line, kind = definition.line, definition.kind
-        return Match(rule.name, target.text, module, name, file, line, kind, by)
+        by = winner.name if winner is not None and winner is not rule else ""
+        line, kind, pack = definition.line, definition.kind, rule.origin.pack
+        return Match(rule.name, target.text, module, name, file, line, kind, by, pack)
 
     def _functions(self, rule: Rule, target: Target) -> Iterator[tuple[str, str, Definition, str]]:
         """Module, qualname, definition and file of the functions that a target names."""
@@ -177,8 +203,9 @@ class _Examiner:
                         lacking.setdefault(name, []).append(definition)
                     else:
                         why = f"{name!r} is no parameter at the def, but its decorators may add it"
-                        self.doubts.append(Doubt(rule.name, target.text, f"{key}: {why}"))
-            for name, definitions in lacking.items():
+                        self._doubt(rule, target, f"{key}: {why}")
+            # A pack's expressions are for all versions of what it knows, and tested with it.
+            for name, definitions in () if rule.origin.pack else lacking.items():
                 first, more = definitions[0], len(definitions) - 1
                 others = f" and {more} more" if more else ""
                 self._fault(
@@ -188,6 +215,9 @@ class _Examiner:
                     f"names {name!r}, which is no parameter of {first.qualname}{others}.",
                     expression.instead_of(name, first.parameters | _ALWAYS),
                 )
+
+    def _doubt(self, rule: Rule, target: Target, why: str) -> None:
+        self.doubts.append(Doubt(rule.name, target.text, why, rule.origin.pack))
 
     def _fault(self, rule: Rule, key: str, value: str, message: str, advice: str) -> None:
         origin = rule.origin

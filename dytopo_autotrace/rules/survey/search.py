@@ -14,6 +14,7 @@ from dytopo_autotrace.rules.match import is_glob
 from dytopo_autotrace.rules.survey.outline import DoubtError, Outline, WrongError
 
 MAIN: Final = "__main__"
+WITHOUT_SOURCE: Final = "has no source: it is compiled, or written in C"
 MAX_MODULES: Final = 2000
 """Modules that are read for one target."""
 
@@ -154,7 +155,8 @@ class Program:
     def _missing(self, name: str) -> Exception:
         parent = name.rpartition(".")[0]
         if not parent:
-            if MAIN not in self._outlines and (self._script or self._module):
+            is_main = name in (MAIN, self._module)
+            if not is_main and MAIN not in self._outlines and (self._script or self._module):
                 self._outline_of_main()
             main = self._outlines.get(MAIN)
             if isinstance(main, Outline) and main.changes_search_path:
@@ -257,7 +259,7 @@ def _outline(spec: ModuleSpec | None, name: str) -> Outline:
     except Exception:
         source = None
     if spec is None or source is None:
-        raise DoubtError(f"{name} has no source: it is compiled, or written in C")
+        raise DoubtError(f"{name} {WITHOUT_SOURCE}")
     return _parse(source, spec.origin or name)
 
 
