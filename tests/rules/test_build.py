@@ -39,7 +39,7 @@ RULE_FAULTS = [
         "when the call begins",
         "parameter",
     ),
-    ("target = 'a:f'\nstall_after = -1\n", 3, "rule.stall_after", "-1", "from 0 up", ""),
+    ("target = 'a:f'\nstall_after = -1\n", 3, "rule.stall_after", "-1", "at least 0", ""),
     ("trget = 'a:f'\n", 2, "rule.trget", "'a:f'", "no such key", "Did you mean 'target'?"),
     ("name = 'x'\n", 1, "rule.target", "", "is missing", "module:qualname"),
     ("target = 'a.f'\n", 2, "rule.target", "'a.f'", "no colon", "'a:f'"),
