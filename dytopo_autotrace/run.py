@@ -6,11 +6,10 @@ import atexit
 import os
 import random
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dytopo_autotrace import account, agent
 from dytopo_autotrace.children import Children, has_run, read_kept, together
@@ -25,19 +24,12 @@ from dytopo_autotrace.weave import workers
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dytopo_autotrace.collect.failures import FailureRecord
     from dytopo_autotrace.collect.records import Cost, RunRecords
     from dytopo_autotrace.collect.span import Span
-    from dytopo_autotrace.export.run import ExportedSpan
     from dytopo_autotrace.live.outlets import Outlets
-    from dytopo_autotrace.rules.model import RuleSet
-    from dytopo_autotrace.store.backlog import Backlog
-    from dytopo_autotrace.store.intake import Intake
-    from dytopo_autotrace.store.model import RunEnd, RunState
-    from dytopo_autotrace.store.recorder import Recorder
-
-FLUSH_SECONDS: Final = 1.0
-"""How long the worker of a pool waits, at most, for what it recorded to be written."""
+    from dytopo_autotrace.recording import Recording
+    from dytopo_autotrace.rules.model import Keeping, RuleSet
+    from dytopo_autotrace.store.model import RunEnd, RunStart, RunState
 
 
 class Run:
@@ -67,7 +59,7 @@ class Run:
         self._wall_seconds = 0.0
         self._cost: Cost | None = None
         self._store = store
-        self._intake: Intake | None = None
+        self._recording: Recording | None = None
         self._outlets: Outlets | None = None
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
@@ -106,24 +98,18 @@ class Run:
         pipeline.consumers.append(self._stalls.learn)
         pipeline.watchers.append(self._stalls.look)
         pipeline.watchers.append(self._loops.look)
-        if self._store is not None:
-            self._open_intake()
+        ruleset = self._installation.ruleset
+        if self._store is not None and ruleset is not None:
+            self._open_recording(self._store, ruleset.store)
         if self._watches_children and self._installation.weaver is not None:
             self._children = Children(self._what_children_are_told())
             self._children.put_in(self._installation.weaver.ledger)
-            if self._intake is not None and hasattr(os, "register_at_fork"):
+            if self._recording is not None and hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self._forked)
         try:
             self._open_outlets()
         except Exception as fault:
             self._say(f"nothing is exported: {type(fault).__name__}: {fault}")
-
-    def _open_intake(self) -> None:
-        from dytopo_autotrace.store.intake import Intake  # noqa: PLC0415 - not without a store
-
-        self._intake = Intake(self._recorder)
-        pipeline.consumers.append(self._intake.take)
-        pipeline.watchers.append(self._intake.tick)
 
     def _become_a_child(self) -> None:
         """This process was started, or forked, by another one of the run, which makes the report."""
@@ -135,35 +121,24 @@ class Run:
     def _forked(self) -> None:
         """In a forked child: go on in the same run, as a process of its own."""
         try:
-            if self._intake is not None and not self._is_over and self._installation.is_active:
-                self._go_on_as_a_child(self._intake)
+            if self._recording is not None and not self._is_over and self._installation.is_active:
+                self._go_on_as_a_child(self._recording)
         except Exception:
-            self._intake = None  # What Python would print here is not the program's.
+            self._recording = None  # What Python would print here is not the program's.
 
-    def _go_on_as_a_child(self, intake: Intake) -> None:
+    def _go_on_as_a_child(self, recording: Recording) -> None:
         self._pid = os.getpid()
         self._joins = self._joins or self._what_children_are_told()
         self._become_a_child()
         account.forget(self._installation)
-        pipeline.consumers.remove(intake.take)
-        pipeline.watchers.remove(intake.tick)
-        self._open_intake()
+        recording.go_on_in_child()
         workers.before_exit(self.finish)
         workers.before_results(self.flush)
 
     def flush(self) -> None:
         """Write what a worker has recorded before its result is known."""
-        intake = self._intake
-        if intake is None:
-            return
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while not intake.is_done and (pipeline.has_news or intake.is_behind):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            pipeline.flush(left)
-            if intake.is_behind:
-                time.sleep(0.005)  # Another process has the store's lock.
+        if self._recording is not None:
+            self._recording.flush()
 
     def _what_children_are_told(self) -> Mapping[str, Any]:
         """What is the same in all processes of this run; empty if children are not to join."""
@@ -260,15 +235,17 @@ class Run:
 
             show(records_to_json(self.records()), self._report)
 
-    def _recorder(self, backlog: Backlog) -> Recorder:
-        """Made on the background thread, where importing a database holds nobody up."""
-        from dytopo_autotrace.store.location import open_writer  # noqa: PLC0415
-        from dytopo_autotrace.store.model import Retention, RunStart  # noqa: PLC0415
-        from dytopo_autotrace.store.process import this_process  # noqa: PLC0415
-        from dytopo_autotrace.store.recorder import Recorder, Sources  # noqa: PLC0415
+    def _open_recording(self, store: str, keeping: Keeping) -> None:
+        from dytopo_autotrace.recording import Recording  # noqa: PLC0415 - not without a store
 
-        run = self._what_children_are_told() or self._joins or {}
-        start = RunStart(
+        self._recording = Recording(store, self._start, self._state, keeping)
+
+    def _start(self) -> RunStart:
+        from dytopo_autotrace.store.model import RunStart  # noqa: PLC0415 - on the background thread
+        from dytopo_autotrace.store.process import this_process  # noqa: PLC0415
+
+        run = self._what_children_are_told()
+        return RunStart(
             run_id=self.id,
             process=this_process(),
             started_unix_ns=run["started"],
@@ -278,13 +255,6 @@ class Run:
             directory=run["directory"],
             joined_unix_ns=clock.unix_ns(self._joined_ns) if self._joined_ns else 0,
         )
-        sources = Sources(self._state, failure_records, metrics.families)
-        ruleset = self._installation.ruleset
-        keep = Retention()
-        if ruleset is not None:
-            said = ruleset.store
-            keep = Retention(said.keep_days, said.keep_runs, said.keep_megabytes)
-        return Recorder(backlog, open_writer(self._store or "", describe), start, sources, keep)
 
     def _state(self) -> RunState:
         from dytopo_autotrace.store.model import RunState  # noqa: PLC0415
@@ -309,44 +279,23 @@ class Run:
         return remarks
 
     def _end_recording(self) -> None:
-        """Have the background thread write what is left; it is waited for while it gets on."""
-        intake = self._intake
-        if intake is None:
+        recording = self._recording
+        if recording is None:
             pipeline.stop()
             return
-        intake.hurry()
-        if not pipeline.stop(lambda: self._close_store(intake), lambda: intake.progress):
-            intake.give_up()
-        for reason, count in self._not_kept().items():
-            from dytopo_autotrace.store.location import shown  # noqa: PLC0415 - after a loss only
+        pipeline.drain()
+        if recording.is_used:
+            self._cost = self._measure_cost()
+        recording.end(self._run_end, self._only_children_wrote)
+        for complaint in recording.complaints():
+            self._say(complaint)
 
-            self._say(f"{shown(self._store or '')}: {count} {reason} ({intake.trouble})")
-
-    def _not_kept(self) -> dict[str, int]:
-        losses = self._intake.losses() if self._intake is not None else {}
-        if not losses:
-            return {}
-        from dytopo_autotrace.store.model import said  # noqa: PLC0415 - the store is there by now
-
-        return said(losses)
-
-    def _close_store(self, intake: Intake) -> None:
-        """Write the end, once no other tick can follow."""
-        if not intake.is_used:
-            if not self._only_children_wrote():
-                return
-            intake.want()
-        self._cost = self._measure_cost()
-        from dytopo_autotrace.store.model import RunEnd  # noqa: PLC0415
+    def _run_end(self) -> RunEnd:
+        from dytopo_autotrace.store.model import RunEnd  # noqa: PLC0415 - on the background thread
 
         kind, message, status = self._ended
-
-        def end() -> RunEnd:
-            now = clock.unix_ns(clock.now_ns())
-            return RunEnd(now, self._wall_seconds, status, kind, message)
-
-        intake.finish(end)
-        intake.tick(pipeline.open_spans())
+        now = clock.unix_ns(clock.now_ns())
+        return RunEnd(now, self._wall_seconds, status, kind, message)
 
     def _only_children_wrote(self) -> bool:
         """Whether a child has entered this run into the store, and this process has not."""
@@ -373,9 +322,10 @@ class Run:
 
     def _write(self, directory: str) -> None:
         from dytopo_autotrace.export.files import write_run  # noqa: PLC0415 - loaded on use
+        from dytopo_autotrace.observability import failure_analyzer  # noqa: PLC0415
 
         try:
-            write_run(directory, traces.all(), metrics, failure_records())
+            write_run(directory, traces.all(), metrics, failure_analyzer.settled())
         except OSError as error:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 
@@ -420,7 +370,7 @@ class Run:
         unsent = self._outlets.losses() if self._outlets is not None else {}
         return {
             **account.drops(self._installation),
-            **(self._not_kept() if stored else {}),
+            **(self._recording.losses() if stored and self._recording is not None else {}),
             **account.elsewhere("for the collector", unsent),
         }
 
@@ -466,20 +416,6 @@ def _spans_of(wanted: Collection[int] = ()) -> list[Span]:
     """The finished spans of these traces, or of all, and all that run."""
     found = traces.all().values() if not wanted else map(traces.get, wanted)
     return [*(span for spans in found for span in spans), *pipeline.open_spans()]
-
-
-def describe(span: Span, service: str) -> ExportedSpan:
-    """A span in the words of OpenTelemetry's conventions, for a store that other tools read too."""
-    from dytopo_autotrace.export.run import alone  # noqa: PLC0415 - most stores do without
-
-    return alone(span, service)
-
-
-def failure_records() -> list[FailureRecord]:
-    """The failures so far, those marked that were recovered from."""
-    from dytopo_autotrace.observability import failure_analyzer  # noqa: PLC0415
-
-    return failure_analyzer.settled()
 
 
 def _keep_interrupt(ended: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import dytopo_autotrace
 from dytopo_autotrace.collect.span import AGENT, Site
-from dytopo_autotrace.run import describe
+from dytopo_autotrace.recording import describe
 from dytopo_autotrace.store.clickhouse import tables
 from dytopo_autotrace.store.clickhouse import writer as writing
 from dytopo_autotrace.store.clickhouse.address import Address, parse

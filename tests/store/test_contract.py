@@ -18,7 +18,7 @@ from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import FailureRecord
 from dytopo_autotrace.collect.metrics import MetricsCollector
 from dytopo_autotrace.collect.span import MISSING, ErrorInfo
-from dytopo_autotrace.run import describe
+from dytopo_autotrace.recording import describe
 from dytopo_autotrace.store.location import StoreError, open_writer
 from dytopo_autotrace.store.model import (
     Batch,
