@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a document is stale.")
 @click.option("--store", metavar="PATH", help="The store to read, instead of .dytopo/traces.db.")
-@click.option("--rules", metavar="FILE", help="The rule file, found as the launcher does otherwise.")
+@click.option(
+    "--rules", metavar="FILE", help="The rule file, found as the launcher does otherwise."
+)
 @click.option(
     "--source",
     "sources",
@@ -56,9 +58,7 @@ def command(
     those in FILES, which `import` can read. What people wrote between keep comments stays.
     """
     try:
-        stale = generate(
-            files, out, runs, store, rules, sources, check=check, content=content
-        )
+        stale = generate(files, out, runs, store, rules, sources, check=check, content=content)
     except AutotraceError as error:
         raise click.ClickException(str(error)) from error
     if check and stale:
@@ -113,7 +113,9 @@ def _read(files: Sequence[str]) -> list[Recorded]:
     root = top(os.getcwd())
     found = [
         Recorded(
-            Source(os.path.relpath(os.path.realpath(file), root).replace(os.sep, "/"), is_file=True),
+            Source(
+                os.path.relpath(os.path.realpath(file), root).replace(os.sep, "/"), is_file=True
+            ),
             read(file),
         )
         for file in files

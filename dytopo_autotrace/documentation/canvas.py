@@ -150,6 +150,7 @@ def _figures(component: Component) -> list[str]:
     if found is None:
         return ["not called in the documented runs"]
     failed = f", {found.failures} failed" if found.failures else ""
+    failed += f", {found.cancelled} cut off" if found.cancelled else ""
     lines = [
         f"{count(found.calls, 'call')}{failed}",
         f"p50 {seconds(found.p50_seconds)}, p95 {seconds(found.p95_seconds)}",
@@ -272,5 +273,3 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 
 def _is_ours(each: Mapping[str, Any]) -> bool:
     return str(each.get("id", "")).startswith(OURS)
-
-

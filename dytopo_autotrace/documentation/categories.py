@@ -67,12 +67,13 @@ _BY_WORD: Final = (
 def category(role: str, module: str, qualname: str) -> str:
     """The name of a function's category; what nothing speaks for belongs to the program.
 
-    Of the name, the function's own last word counts before the module's: `run_swarm.progress` tells
-    of progress, whatever module it is in.
+    A function inside of another one counts by its own name first: `run_swarm.<locals>.progress` tells of
+    progress, whatever module it is in. A step belongs to what it is a step of.
     """
     if role in _BY_ROLE:
         return _BY_ROLE[role]
-    for text in (qualname.rpartition(".")[2] if "<locals>" in qualname else "", module):
+    own = qualname.rpartition(".")[2] if "<locals>" in qualname and role != "step" else ""
+    for text in (own, module):
         words = set(re.findall(r"[a-z]+", text.lower()))
         for name, known in _BY_WORD:
             if words & known and not _is_script(text):

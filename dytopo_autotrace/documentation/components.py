@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.timing import percentile
@@ -10,9 +12,12 @@ from dytopo_autotrace.collect.span import Span
 from dytopo_autotrace.documentation.categories import CATEGORIES, category
 from dytopo_autotrace.documentation.model import Component, Figures, Function, Traffic, Watched
 from dytopo_autotrace.documentation.recorded import Read
+from dytopo_autotrace.export.content import without_content
 from dytopo_autotrace.export.values import text
 
-BY_AGENT = frozenset({"manager", "worker"})
+DESCRIBES: Final = ("agent_role", "query", "key")
+"""Metadata keys under which an agent tells what it is, what it needs and what it offers."""
+BY_AGENT: Final = frozenset({"manager", "worker"})
 """Roles of which each agent is a component of its own."""
 
 
@@ -28,7 +33,10 @@ def components(watched: Sequence[Watched], reads: Sequence[Read]) -> tuple[Compo
             known = names.setdefault(key, (span.role, *_name(read, span), set()))
             known[3].add(span.rule)
     found = [
-        _component(key, *names[key], _functions(places, names[key]), _figures(own))
+        replace(
+            _component(key, *names[key], _functions(places, names[key]), _figures(own)),
+            says=_says(own),
+        )
         for key, own in spans.items()
     ]
     called = {(rule, operation) for _, _, operation, rules in names.values() for rule in rules}
@@ -174,11 +182,26 @@ def _figures(spans: Sequence[tuple[Read, Span]]) -> Figures:
     return Figures(
         calls=len(spans),
         failures=sum(is_failed(span) for _, span in spans),
+        cancelled=sum(span.status == "cancelled" for _, span in spans),
         p50_seconds=percentile(durations, 50),
         p95_seconds=percentile(durations, 95),
         total_seconds=sum(durations),
         tokens=sum(counted) if counted else None,
     )
+
+
+def _says(spans: Sequence[tuple[Read, Span]]) -> tuple[tuple[str, str], ...]:
+    """What an agent last said of itself in a call that went well."""
+    found: dict[str, str] = {}
+    for read, span in spans:
+        if span.role not in BY_AGENT or is_failed(span) or span.status != "success":
+            continue
+        values = span.metadata if read.index.content else without_content(dict(span.metadata))[0]
+        for key in DESCRIBES:
+            value = values.get(key)
+            if isinstance(value, str) and value:
+                found[key] = text(value)
+    return tuple((key, found[key]) for key in DESCRIBES if key in found)
 
 
 def _is_row(role: str, name: str, span: Span, wanted: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from dytopo_autotrace.documentation import components, recorded, troubles
 from dytopo_autotrace.documentation.model import Function, Module, Recorded, Run, Swarm, Watched
 from dytopo_autotrace.documentation.source import Sources
-from dytopo_autotrace.rules.model import Rule, RuleSet
+from dytopo_autotrace.rules.model import RuleSet
 from dytopo_autotrace.rules.survey import Match, examine
 
 PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -81,12 +81,15 @@ def _service(ruleset: RuleSet, program: Program, runs: Sequence[Run]) -> str:
 
 
 def _watched(ruleset: RuleSet, program: Program, sources: Sources) -> tuple[Watched, ...]:
-    # The survey looks up the user's own rules only; here the rules of packs are as good as those.
+    # The survey looks up the user's own rules only; here those of packs are as good, and a rule of a
+    # pack may have the name of one before it: numbers tell them apart.
     own = dataclasses.replace(
         ruleset,
         rules=tuple(
-            dataclasses.replace(rule, origin=dataclasses.replace(rule.origin, pack=""))
-            for rule in ruleset.rules
+            dataclasses.replace(
+                rule, name=str(number), origin=dataclasses.replace(rule.origin, pack="")
+            )
+            for number, rule in enumerate(ruleset.rules)
         ),
     )
     found = examine(own, program.search_path, program.script)
@@ -96,28 +99,22 @@ def _watched(ruleset: RuleSet, program: Program, sources: Sources) -> tuple[Watc
     doubts: dict[str, list[str]] = {}
     for doubt in found.doubts:
         doubts.setdefault(doubt.rule, []).append(f"{doubt.target}: {doubt.why}")
-    seen: set[str] = set()
     watched = []
-    for rule in ruleset.rules:
-        # Rules of a pack may have the name of one that came before; each match goes to the first.
-        first = rule.name not in seen
-        seen.add(rule.name)
-        mine = [each for each in matched.get(rule.name, ()) if first and _names(rule, each)]
-        functions = [each for each in mine if not each.shadowed_by]
-        shadowed = [each for each in mine if each.shadowed_by]
+    for number, rule in enumerate(ruleset.rules):
+        mine = matched.get(str(number), ())
         watched.append(
             Watched(
                 rule,
-                tuple(_function(each, sources) for each in functions),
-                tuple((_function(each, sources), each.shadowed_by) for each in shadowed),
-                tuple(doubts.get(rule.name, ()) if first else ()),
+                tuple(_function(each, sources) for each in mine if not each.shadowed_by),
+                tuple(
+                    (_function(each, sources), ruleset.rules[int(each.shadowed_by)].name)
+                    for each in mine
+                    if each.shadowed_by
+                ),
+                tuple(doubts.get(str(number), ())),
             )
         )
     return tuple(watched)
-
-
-def _names(rule: Rule, match: Match) -> bool:
-    return any(target.text == match.target for target in rule.targets)
 
 
 def _function(match: Match, sources: Sources) -> Function:

@@ -136,5 +136,3 @@ def _below(package: str, path: str) -> Iterator[tuple[str, str]]:
             yield from _below(f"{package}.{name}", entry.path)
         elif entry.name.endswith(".py"):
             yield f"{package}.{name}", entry.path
-
-

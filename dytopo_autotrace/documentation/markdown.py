@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 INSTALL: Final = "pip install 'dytopo-autotrace[docs]'"
 
 _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]]")
-_ENTITIES: Final = re.compile(r"[&<>|~$^=\"]")
-_EMOJI: Final = re.compile(r":(?=[\w+-]+:)")
-_LINE_START: Final = re.compile(r"^([-+#])|^(\d{1,9})([.)])")
+_ENTITIES: Final = re.compile(r"[&<|~$]|^[>=]")
+_EMOJI: Final = re.compile(r":(?=(?:[a-zA-Z_+-][\w+-]*|100|1234):)")
+_LINE_START: Final = re.compile(r"^([-+#])|^(\d{1,9})([.)])(?=\s|$)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _RUNS: Final = re.compile(r"`+")
 _WORDS: Final = re.compile(r"\W+")

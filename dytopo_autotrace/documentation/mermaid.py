@@ -54,14 +54,17 @@ def _call(call: Call, names: dict[str, str]) -> Iterable[str]:
         if source in names and names[source] != me:
             shown = "" if weight is None else f", weight {weight:.2f}"
             yield f"{names[source]}-){me}: {label(f'output{shown}')}"
-    yield f"o->>{me}: {label(call.operation)}"
+    named = f"{call.within} → {call.operation}" if call.within else call.operation
+    often = f", {call.times} times" if call.times > 1 else ""
+    yield f"o->>{me}: {label(named + often)}"
     if call.model_calls:
         tries = f", {count(call.attempts, 'attempt')}" if call.attempts > call.model_calls else ""
         yield f"{me}->>m: {label(count(call.model_calls, 'call') + tries)}"
         spent = f", {call.tokens:,} tokens" if call.tokens else ""
         yield f"m-->>{me}: {label(seconds(call.model_seconds) + spent)}"
     arrow, said = ("--x", f"{call.failed}, ") if call.failed else ("-->>", "")
-    yield f"{me}{arrow}o: {label(said + seconds(call.seconds))}"
+    took = f"{seconds(call.seconds)}{' at most' if call.times > 1 else ''}"
+    yield f"{me}{arrow}o: {label(said + took)}"
 
 
 def topology(told: Round) -> str:

@@ -99,6 +99,7 @@ class Figures:
 
     calls: int
     failures: int
+    cancelled: int
     p50_seconds: float
     p95_seconds: float
     total_seconds: float
@@ -119,6 +120,8 @@ class Component:
     functions: tuple[Function, ...]
     figures: Figures | None
     """None if it was not called in the documented runs."""
+    says: tuple[tuple[str, str], ...] = ()
+    """What an agent last said of itself: what it is, needs and offers, as far as it was captured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ class Round:
     start_ns: int
     seconds: float
     goal: str
+    ended: bool
+    """The manager ended the run in it."""
     edges: tuple[Edge, ...] | None
     """None where no router ran."""
     isolated: tuple[str, ...]
@@ -237,6 +242,8 @@ class Sample:
     operation: str
     text: str
     withheld: int
+    run: int
+    """The index of its run among the documented ones."""
 
 
 @dataclass(frozen=True, slots=True)

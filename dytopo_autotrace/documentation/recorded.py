@@ -71,14 +71,14 @@ def routing(reads: Sequence[Read]) -> Routing:
 def samples(reads: Sequence[Read], *, content: bool) -> tuple[tuple[str, Sample], ...]:
     """One real span of each rule, from the latest run that has one."""
     found: dict[str, Sample] = {}
-    for each in reads:
+    for number, each in enumerate(reads):
         for span in each.index.tree.spans:
             if span.rule and span.end_ns and span.rule not in found:
-                found[text(span.rule)] = _sample(each, span, content=content)
+                found[text(span.rule)] = _sample(each, span, number, content=content)
     return tuple(found.items())
 
 
-def _sample(each: Read, span: Span, *, content: bool) -> Sample:
+def _sample(each: Read, span: Span, number: int, *, content: bool) -> Sample:
     values = plain(span.metadata)
     values = values if isinstance(values, dict) else {}
     withheld = 0
@@ -95,7 +95,7 @@ def _sample(each: Read, span: Span, *, content: bool) -> Sample:
     if span.error is not None:
         document["error"] = text(span.error.type_name)
     shown = json.dumps(document, indent=2, ensure_ascii=False)
-    return Sample(text(span.operation), shown, withheld)
+    return Sample(text(span.operation), shown, withheld, number)
 
 
 def _short(value: Any) -> Any:

@@ -46,6 +46,7 @@ def _round(run: Run, number: str, spans: list[Span]) -> Round:
         start_ns=start,
         seconds=(max(map(run.tree.end_ns, spans)) - start) / 1e9,
         goal=text(managers[0].metadata.get("goal") or "") if managers else "",
+        ended=any(span.metadata.get("terminate") is True for span in managers),
         edges=edges if routers else None,
         isolated=tuple(
             text(each)
@@ -62,17 +63,18 @@ def _round(run: Run, number: str, spans: list[Span]) -> Round:
 def _edges(routers: Sequence[Span], cut: set[tuple[str, str]]) -> tuple[tuple[Edge, ...], int]:
     found: dict[tuple[str, str], Edge] = {}
     unread = 0
-    for entry in (each for span in routers for each in _list(span.metadata[EDGES_KEY])):
-        if isinstance(entry, dict):
-            entry = [entry.get("source"), entry.get("target"), entry.get("weight")]
+    for each in (each for span in routers for each in _list(span.metadata[EDGES_KEY])):
+        entry = each
+        if isinstance(each, dict):
+            entry = [each.get("source"), each.get("target"), each.get("weight")]
         if not isinstance(entry, list) or len(entry) < 2 or not _are_names(entry[:2]):
             unread += 1
             continue
         source, target = text(entry[0]), text(entry[1])
         weight = entry[2] if len(entry) > 2 else None
-        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
         is_cut = (source, target) in cut
-        found[source, target] = Edge(source, target, float(weight) if number else None, is_cut)
+        found[source, target] = Edge(source, target, weight if is_number else None, is_cut)
     return tuple(found.values()), unread
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOCALS: Final = "<locals>"
 UNDECORATED: Final = ".__wrapped__"
+LONGEST_LINE: Final = 96
 LONGEST_VALUE: Final = 60
 """Characters of a default value; a longer one is cut."""
 
@@ -44,7 +45,7 @@ class Sources:
 
     def function(self, module: str, qualname: str, file: str, line: int, kind: str) -> Function:
         """One function by its qualname, nested ones included."""
-        described, tree, text = self._module(module, file)
+        _, tree, text = self._module(module, file)
         place = self.place(file, line)
         plain = qualname.removesuffix(UNDECORATED)
         found = _member(tree, plain) if tree is not None and LOCALS not in plain else None
@@ -258,7 +259,11 @@ def _signature(found: Any) -> str:
         parts.append("/")
     returns = f" -> {found.returns}" if found.returns else ""
     prefix = "async def " if "async" in found.labels else "def "
-    return f"{prefix}{found.name}({', '.join(parts)}){returns}"
+    line = f"{prefix}{found.name}({', '.join(parts)}){returns}"
+    if len(line) <= LONGEST_LINE:
+        return line
+    rows = "".join(f"    {part},\n" for part in parts)
+    return f"{prefix}{found.name}(\n{rows}){returns}"
 
 
 def _parameter(each: Any, kind: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dytopo_autotrace.analyze.propagation import is_failed
@@ -30,6 +30,10 @@ class Call:
     tokens: int
     failed: str
     """How it failed, `""` if it did not."""
+    times: int = 1
+    """How often in a row; then `seconds` is the longest."""
+    within: str = ""
+    """The step that made the call, `""` if the orchestrator itself did."""
     reads: tuple[tuple[str, float | None], ...] = ()
     """Whose output it was sent, with the weight of the edge."""
 
@@ -58,7 +62,32 @@ def steps(run: Run, told: Round) -> tuple[Step, ...]:
         group, reach = [span], run.tree.end_ns(span)
     if group:
         found.append(_step(run, told, group, routed_at))
-    return tuple(found)
+    return tuple(_folded(found))
+
+
+def _folded(found: Sequence[Step]) -> Iterator[Step]:
+    """The steps, with the same small call several times in a row as one."""
+    held: Call | None = None
+    for step in found:
+        call = step.calls[0]
+        alike = held is not None and (call.actor, call.operation, call.within, call.failed) == (
+            held.actor,
+            held.operation,
+            held.within,
+            held.failed,
+        )
+        if held is not None and alike and len(step.calls) == 1 and not call.model_calls:
+            held = replace(held, times=held.times + 1, seconds=max(held.seconds, call.seconds))
+            continue
+        if held is not None:
+            yield Step((held,))
+            held = None
+        if len(step.calls) == 1 and not call.model_calls:
+            held = call
+        else:
+            yield step
+    if held is not None:
+        yield Step((held,))
 
 
 def telling(found: Sequence[Round]) -> Round | None:
@@ -106,8 +135,14 @@ def _call(run: Run, told: Round, span: Span, routed_at: int | None) -> Call:
         attempts=attempts,
         tokens=tokens,
         failed=_failure(span),
+        within=_step_around(run, span),
         reads=reads,
     )
+
+
+def _step_around(run: Run, span: Span) -> str:
+    above = run.tree.parent_of(span)
+    return text(above.operation) if above is not None and above.role == "step" else ""
 
 
 def _failure(span: Span) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dytopo_autotrace.analyze.findings import FailureGroup, Recommendation
-from dytopo_autotrace.analyze.wording import call, count, seconds
+from dytopo_autotrace.analyze.wording import call, count
 from dytopo_autotrace.documentation.model import Run, Trouble
 
 _VARYING: Final = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
@@ -54,10 +54,7 @@ def recovered(runs: Sequence[Run]) -> tuple[str, ...]:
     """Everything that rescued a failure, as a sentence each."""
     return tuple(
         dict.fromkeys(
-            line
-            for run in runs
-            for group in run.summary.failures
-            for line in _recoveries([group])
+            line for run in runs for group in run.summary.failures for line in _recoveries([group])
         )
     )
 
@@ -75,7 +72,6 @@ def _trouble(seen: Sequence[tuple[Run, FailureGroup]], of_runs: int) -> Trouble:
 
 def _recoveries(groups: Sequence[FailureGroup]) -> tuple[str, ...]:
     how: Counter[str] = Counter()
-    after: dict[str, float] = {}
     for group in groups:
         first = group.first
         if not first.rescued:
@@ -85,11 +81,7 @@ def _recoveries(groups: Sequence[FailureGroup]) -> tuple[str, ...]:
         else:
             words = f"a fallback to {call(first.rescuer)}" if first.rescuer else "a fallback"
         how[words] += group.count
-        after[words] = max(after.get(words, 0.0), first.rescued_after_seconds or 0.0)
-    return tuple(
-        f"{words}, {count(number, 'time')}, within {seconds(after[words])}"
-        for words, number in how.most_common()
-    )
+    return tuple(f"{words}, {count(number, 'time')}" for words, number in how.most_common())
 
 
 def _signature(group: FailureGroup) -> tuple[object, ...]:

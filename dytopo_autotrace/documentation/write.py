@@ -61,6 +61,4 @@ def write(pages: Mapping[str, Page]) -> None:
         try:
             replace_file(page.path, [page.text.encode("utf-8")])
         except OSError as error:
-            raise AutotraceError(
-                f"{page.path}: not written: {error.strerror or error}."
-            ) from error
+            raise AutotraceError(f"{page.path}: not written: {error.strerror or error}.") from error

@@ -16,6 +16,8 @@ class Part:
 
     title: str
     modules: tuple[Module, ...]
+    brief: bool = False
+    """Names, signatures and first sentences only."""
 
 
 def api_reference(swarm: Swarm, sources: str) -> str:
@@ -36,7 +38,7 @@ def api_reference(swarm: Swarm, sources: str) -> str:
         f"{swarm.service}: API reference",
         "The public functions and classes of every module in which a rule watches something, and "
         "those of dytopo-autotrace itself, read from the source without importing it.",
-        (Part("Watched modules", swarm.modules), Part("dytopo-autotrace", swarm.own)),
+        (Part("Watched modules", swarm.modules), Part("dytopo-autotrace", swarm.own, brief=True)),
         note,
     )
 

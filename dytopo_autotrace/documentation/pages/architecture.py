@@ -10,7 +10,15 @@ from dytopo_autotrace.analyze.wording import count, listing, seconds
 from dytopo_autotrace.documentation import mermaid
 from dytopo_autotrace.documentation.categories import CATEGORIES, Category
 from dytopo_autotrace.documentation.markdown import Markdown, code, link, prose, source_link
-from dytopo_autotrace.documentation.model import Component, Function, Place, Round, Run, Swarm
+from dytopo_autotrace.documentation.model import (
+    Component,
+    Figures,
+    Function,
+    Place,
+    Round,
+    Run,
+    Swarm,
+)
 from dytopo_autotrace.documentation.pages import common
 from dytopo_autotrace.rules.schema import key_table
 
@@ -29,6 +37,7 @@ class Group:
     sentence: str
     components: tuple[Component, ...]
     functions: tuple[Function, ...]
+    says: tuple[tuple[str, dict[str, str]], ...]
 
 
 def system_overview(swarm: Swarm, sources: str) -> str:
@@ -42,9 +51,14 @@ def system_overview(swarm: Swarm, sources: str) -> str:
         up=UP,
         canvas_name=code("overview-obsidian.canvas"),
         story=_story(swarm),
-        programs=list(dict.fromkeys(run.summary.argv and " ".join(run.summary.argv) or "" for run in swarm.runs)),
+        programs=list(
+            dict.fromkeys(
+                run.summary.argv and " ".join(run.summary.argv) or "" for run in swarm.runs
+            )
+        ),
         report=common.report,
         groups=tuple(_groups(swarm)),
+        failed=_failed,
         places=lambda each: _places(each, sources),
         told=told,
         goal=next((r.goal for r in shown if told and r.number == told.told_round), ""),
@@ -54,7 +68,7 @@ def system_overview(swarm: Swarm, sources: str) -> str:
         topology_intro=_topology_intro(told, shown),
         topology=mermaid.topology,
         cut=lambda each: sum(edge.cut for edge in each.edges or ()),
-        routers=_routers(swarm),
+        routers=_routers(swarm, told),
         rule_file=source_link(Place(swarm.rule_file, 1), sources, swarm.rule_file),
         settings=tuple(_settings(swarm)),
         keys=Markdown(key_table()),
@@ -74,7 +88,9 @@ def _story(swarm: Swarm) -> str:
     parts = []
     agents = [each.title for each in swarm.components if each.role == "worker" and each.agent]
     if agents:
-        parts.append(f"{count(len(agents), 'worker')} ({listing(agents, 10)}) work for {swarm.service}.")
+        parts.append(
+            f"{count(len(agents), 'worker')} ({listing(agents, 10)}) work for {swarm.service}."
+        )
     managers = [each for each in swarm.components if each.role == "manager"]
     orchestrators = [each for each in swarm.components if each.role == "orchestrator"]
     if orchestrators and managers:
@@ -83,14 +99,20 @@ def _story(swarm: Swarm) -> str:
             f"{managers[0].title} sets a goal or ends the run."
         )
     routed = [each for run in swarm.runs for each in run.rounds if each.edges is not None]
-    silent = [each for run in swarm.runs for each in run.rounds if each.edges is None and each.agents]
+    silent = [
+        each for run in swarm.runs for each in run.rounds if each.edges is None and each.agents
+    ]
     if routed:
         edges = [sum(not edge.cut for edge in each.edges or ()) for each in routed]
         low, high = min(edges), max(edges)
         many = str(low) if low == high else f"{low} to {high}"
         parts.append(
             f"A router decides who reads whom: {many} edges in a round"
-            + (f", none in {count(len(silent), 'round')} in which agents work alone." if silent else ".")
+            + (
+                f", none in {count(len(silent), 'round')} in which agents work alone."
+                if silent
+                else "."
+            )
         )
     outcomes = list(dict.fromkeys(run.summary.outcome for run in swarm.runs if run.summary.outcome))
     if outcomes:
@@ -112,7 +134,15 @@ def _groups(swarm: Swarm) -> Iterator[Group]:
             continue
         functions = {each.place: each for part in parts for each in part.functions}
         meaning = category.meaning[:1].upper() + category.meaning[1:]
-        yield Group(category, f"{meaning}.", parts, tuple(functions.values())[:MOST_FUNCTIONS])
+        says = tuple((part.title, dict(part.says)) for part in parts if part.says)
+        yield Group(
+            category, f"{meaning}.", parts, tuple(functions.values())[:MOST_FUNCTIONS], says
+        )
+
+
+def _failed(figures: Figures) -> str:
+    cut = f", {figures.cancelled:,} cut off" if figures.cancelled else ""
+    return f"{figures.failures:,}{cut}"
 
 
 def _places(component: Component, sources: str) -> Markdown:
@@ -138,21 +168,20 @@ def _topology_intro(told: Run | None, shown: Sequence[Round]) -> str:
     )
 
 
-def _routers(swarm: Swarm) -> tuple[Function, ...]:
-    found = {
-        each.place: each
-        for part in swarm.components
-        if part.category == "routing"
-        for each in part.functions
-    }
-    first = {
-        each.place
-        for part in swarm.components
-        if part.role == "router" and part.figures
-        for each in part.functions
-    }
-    order = sorted(found.values(), key=lambda each: (each.place not in first, each.place.file, each.place.line))
-    return tuple(order)
+def _routers(swarm: Swarm, told: Run | None) -> tuple[Function, ...]:
+    """What routing goes through, in the order in which it was called, then what was not."""
+    parts = [each for each in swarm.components if each.category == "routing"]
+    order: list[Function] = []
+    spans = [span for each in (told.rounds if told else ()) for span in each.spans]
+    for span in spans:
+        for part in parts:
+            if part.operation == span.operation and span.rule in part.rules:
+                order += part.functions
+    order += [function for part in parts for function in part.functions]
+    return tuple(
+        {each.place: each for each in reversed(order)}[place]
+        for place in dict.fromkeys(each.place for each in order)
+    )
 
 
 def _settings(swarm: Swarm) -> Iterator[tuple[str, Markdown]]:
@@ -188,7 +217,9 @@ def _points(swarm: Swarm, sources: str) -> Iterator[Markdown]:
         "Give a function a role (`orchestrator`, `manager`, `router`, `worker`, `llm`, `tool`): it "
         "decides how it is analyzed, and where it stands on these pages."
     )
-    yield Markdown("Count something: `[[rule.metric]]` below a rule, with an expression as its `value`.")
+    yield Markdown(
+        "Count something: `[[rule.metric]]` below a rule, with an expression as its `value`."
+    )
     yield Markdown(
         "Add spans in code: `from dytopo_autotrace import traced`, with the same keys as a rule; or "
         "keep the classic calls and name their module in `agent.adopt`."

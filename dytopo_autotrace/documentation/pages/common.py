@@ -62,7 +62,7 @@ def moments(runs: Sequence[Run]) -> str:
 
 def number(value: float | None, digits: int = 0) -> str:
     """A number with separators, a dash for none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def first_sentence(doc: str) -> Markdown:
@@ -102,6 +102,12 @@ def report(run: Run) -> tuple[str, ...]:
 def show(run: Run, spans: int = 40) -> tuple[str, ...]:
     """What to paste to have the spans of a run listed."""
     return (*_before(run), _command("show", run, f"--spans {spans}"))
+
+
+def runs(run: Run) -> tuple[str, ...]:
+    """What to paste, after `report`, to have the runs listed that are in the store of this one."""
+    store = own_store(run) if run.source.is_file else run.source.store
+    return (f"{PROGRAM} runs --store {shlex.quote(store)}" if store else f"{PROGRAM} runs",)
 
 
 def export(run: Run, name: str, output: str = "-") -> str:

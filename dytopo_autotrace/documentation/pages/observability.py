@@ -52,7 +52,7 @@ def observability(swarm: Swarm, sources: str) -> str:
         export=common.export,
         formats=tuple(FORMATS.items()),
         costs=[(run.name, run.summary.cost) for run in swarm.runs if run.summary.cost],
-        share=lambda value: "–" if value is None else f"{value:.3%}",
+        share=lambda value: "-" if value is None else f"{value:.3%}",
         losses=[
             (run.name, reason, number)
             for run in swarm.runs
@@ -74,29 +74,32 @@ def _script(swarm: Swarm) -> str:
     return "your_swarm.py"
 
 
-def _told(
-    watched: Watched, swarm: Swarm, sources: str, samples: Mapping[str, Sample]
-) -> Told:
+def _told(watched: Watched, swarm: Swarm, sources: str, samples: Mapping[str, Sample]) -> Told:
     rule = watched.rule
     calls = sum(
-        state.calls for run in swarm.runs for state in run.summary.rules if state.name == rule.name
+        state.calls
+        for run in swarm.runs
+        for state in run.summary.rules
+        if state.name == rule.name and state.origin.startswith("pack ") == bool(rule.origin.pack)
     )
-    known = bool(watched.functions or watched.shadowed or calls or rule.name in samples)
+    first = next(each for each in swarm.ruleset.rules if each.name == rule.name)
+    sample = samples.get(rule.name) if first is rule else None
+    known = bool(watched.functions or watched.shadowed or calls or sample)
     operations = _operations(watched, samples)
     return Told(
         rule=rule,
         shown=known or not rule.origin.pack,
         origin=_origin(rule, swarm, sources),
         watches=_watches(watched),
-        calls=f"{calls:,}" if swarm.runs else "–",
+        calls=f"{calls:,}" if swarm.runs else "-",
         functions=watched.functions[:MOST_FUNCTIONS],
         more=max(0, len(watched.functions) - MOST_FUNCTIONS),
         doubts=watched.doubts[:5],
         captures=tuple(_captures(rule)),
         operations=common.codes(operations, 6),
         query=_query(rule),
-        command=_command(rule, swarm.runs[0] if swarm.runs else None, operations, samples),
-        sample=samples.get(rule.name),
+        command=_command(swarm.runs[sample.run], sample) if sample else "",
+        sample=sample,
     )
 
 
@@ -140,9 +143,5 @@ def _query(rule: Rule) -> str:
     )
 
 
-def _command(
-    rule: Rule, run: Run | None, operations: list[str], samples: Mapping[str, Sample]
-) -> str:
-    if run is None or rule.name not in samples or not operations:
-        return ""
-    return f"{common.export(run, 'csv')} | grep -w -e {shlex.quote(operations[0])}"
+def _command(run: Run, sample: Sample) -> str:
+    return f"{common.export(run, 'csv')} | grep -w -e {shlex.quote(sample.operation)}"

@@ -85,7 +85,9 @@ def _when(each: Trouble) -> str:
 def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
     report = common.report(newest) if newest else ("dytopo-autotrace report",)
     spans = common.show(newest) if newest else ("dytopo-autotrace show --spans 40",)
-    runs = ("dytopo-autotrace runs",)
+    runs = common.runs(newest) if newest else ("dytopo-autotrace runs",)
+    died = next((run for run in swarm.runs if run.summary.dead_agents), newest)
+    silent = (*common.report(died), common.show(died)[-1]) if died else (*report, *spans)
     graph = (
         (common.export(newest, "mermaid"),)
         if newest
@@ -96,10 +98,18 @@ def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
         "A run takes long, although no single answer of the model does.",
         _slow_here(newest),
         (
-            Markdown("Read *where time went*: own time is what a call spent in itself, not in what it called."),
-            Markdown("Calls that ran one after another and do not need each other: start them together (`asyncio.gather`)."),
-            Markdown("One agent the others wait for: a faster model, less context, or its work split."),
-            Markdown("Calls of the model that wait for a free slot: raise the client's concurrency."),
+            Markdown(
+                "Read *where time went*: own time is what a call spent in itself, not in what it called."
+            ),
+            Markdown(
+                "Calls that ran one after another and do not need each other: start them together (`asyncio.gather`)."
+            ),
+            Markdown(
+                "One agent the others wait for: a faster model, less context, or its work split."
+            ),
+            Markdown(
+                "Calls of the model that wait for a free slot: raise the client's concurrency."
+            ),
         ),
         report,
     )
@@ -109,19 +119,29 @@ def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
         _silent_here(swarm),
         (
             Markdown("Look for the agent under *who did what*: calls without tokens are stubs."),
-            Markdown("Follow its failure to the origin above; what it raised may have been swallowed on the way."),
-            Markdown("Make the failure visible: `failed_if` in the rule of the worker, for results that are stubs."),
+            Markdown(
+                "Follow its failure to the origin above; what it raised may have been swallowed on the way."
+            ),
+            Markdown(
+                "Make the failure visible: `failed_if` in the rule of the worker, for results that are stubs."
+            ),
         ),
-        (*report, *spans[-1:]),
+        silent,
     )
     yield Issue(
         "Routing isolates everyone",
         "Agents repeat what others have done; the graph of a round has no edges.",
         _isolated_here(swarm),
         (
-            Markdown("Lower tau: fewer than one edge for an agent means that no offer comes close enough to a need."),
-            Markdown("Look at the queries and keys: a failed agent's error text is embedded as its key like any other."),
-            Markdown("See that the embedding fits the language of the task; hashed n-grams know words, not meaning."),
+            Markdown(
+                "Lower tau: fewer than one edge for an agent means that no offer comes close enough to a need."
+            ),
+            Markdown(
+                "Look at the queries and keys: a failed agent's error text is embedded as its key like any other."
+            ),
+            Markdown(
+                "See that the embedding fits the language of the task; hashed n-grams know words, not meaning."
+            ),
         ),
         graph,
     )
@@ -130,19 +150,27 @@ def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
         "Runs end by the limit of rounds.",
         _converged_here(swarm),
         (
-            Markdown("Compare the goals of the last rounds: a manager that repeats a goal has nothing new to go by."),
+            Markdown(
+                "Compare the goals of the last rounds: a manager that repeats a goal has nothing new to go by."
+            ),
             Markdown("Look for an agent that fails in every round; the others wait for its work."),
-            Markdown("Lower the similarity that counts as converged, or raise the limit of rounds."),
+            Markdown(
+                "Lower the similarity that counts as converged, or raise the limit of rounds."
+            ),
         ),
-        (*runs, *report),
+        (*report, *runs),
     )
     yield Issue(
         "Spans are missing",
         "A function that ran does not appear.",
         _missing_here(newest),
         (
-            Markdown("The report's last part lists every rule with what became of it: *nothing matched*, *never imported*, *never called* or *refused*."),
-            Markdown("`--strict` refuses to start with a rule that names nothing, and says the nearest valid name."),
+            Markdown(
+                "The report's last part lists every rule with what became of it: *nothing matched*, *never imported*, *never called* or *refused*."
+            ),
+            Markdown(
+                "`--strict` refuses to start with a rule that names nothing, and says the nearest valid name."
+            ),
             Markdown("An earlier rule may take the function: the first that matches wins."),
             Markdown("Records that were dropped are counted; `show` says why."),
         ),
@@ -187,7 +215,11 @@ def _isolated_here(swarm: Swarm) -> str:
 
 
 def _converged_here(swarm: Swarm) -> str:
-    said = [f"{run.name} by {run.summary.outcome} after {count(run.summary.rounds, 'round')}" for run in swarm.runs if run.summary.outcome]
+    said = [
+        f"{run.name} by {run.summary.outcome} after {count(run.summary.rounds, 'round')}"
+        for run in swarm.runs
+        if run.summary.outcome
+    ]
     if said:
         return f"runs ended: {listing(said, 6)}."
     return "no run said how it ended." if swarm.runs else "no run is recorded."
@@ -198,8 +230,14 @@ def _missing_here(newest: Run | None) -> str:
         return "no run is recorded."
     found = newest.summary
     lost = sum(number for _, number in found.drops)
-    silent = [rule.name for rule in found.rules if rule.state in ("nothing_matched", "refused", "failed")]
-    own = [rule.name for rule in found.rules if not rule.origin.startswith("pack") and rule.state != "woven"]
+    silent = [
+        rule.name for rule in found.rules if rule.state in ("nothing_matched", "refused", "failed")
+    ]
+    own = [
+        rule.name
+        for rule in found.rules
+        if not rule.origin.startswith("pack") and rule.state != "woven"
+    ]
     text = f"in run {newest.name}, {count(lost, 'record')} lost"
     if silent:
         text += f"; nothing was woven for {listing(sorted(set(silent)), 8)}"
@@ -232,9 +270,12 @@ def _checklist(run: Run) -> Iterator[Item]:
     empty = sum(not each.edges for each in routed)
     yield item(f"{empty} of {len(routed)}", good=not empty if routed else None)
     top = found.operations[0] if found.operations else None
-    whose = f"{top.share:.0%}, {top.operation}" if top else "–"
+    whose = f"{top.share:.0%}, {top.operation}" if top else "-"
     yield item(whose, good=None if top is None else top.role in ("llm", "attempt", "io"))
     share = found.cost.share if found.cost else None
-    yield item("not measured" if share is None else f"{share:.2%}", good=None if share is None else share < SMALL_SHARE)
+    yield item(
+        "not measured" if share is None else f"{share:.3%}",
+        good=None if share is None else share < SMALL_SHARE,
+    )
     lost = sum(number for _, number in found.drops)
     yield item(str(lost), good=not lost)
