@@ -213,7 +213,7 @@ def _edge(
     traffic: Traffic, boxes: Mapping[str, Box], everything: Sequence[Traffic]
 ) -> dict[str, Any]:
     source, target = boxes[traffic.source], boxes[traffic.target]
-    from_side, to_side = _sides(source, target)
+    from_side, to_side = _sides(source, target, boxes.values(), traffic.kind)
     most = max(each.count for each in everything if each.kind == traffic.kind)
     edge: dict[str, Any] = {
         "id": _id(f"{traffic.kind} {traffic.source} {traffic.target}"),
@@ -230,12 +230,16 @@ def _edge(
     return edge | {"label": f"{traffic.count:,}"}
 
 
-def _sides(source: Box, target: Box) -> tuple[str, str]:
-    """The sides that face each other, so that an edge does not run through its own nodes."""
+def _sides(source: Box, target: Box, others: Iterable[Box], kind: str) -> tuple[str, str]:
+    """The sides that face each other; where another node stands between, a way around it."""
     across = target.x + target.width // 2 - source.x - source.width // 2
     down = target.y + target.height // 2 - source.y - source.height // 2
     if target.x >= source.x + source.width or target.x + target.width <= source.x:
         return ("right", "left") if across >= 0 else ("left", "right")
+    low, high = min(source.y, target.y), max(source.y, target.y)
+    between = any(each.x == source.x and low < each.y < high for each in others)
+    if between or kind == "messages":
+        return ("right", "right") if kind == "messages" else ("left", "left")
     return ("bottom", "top") if down >= 0 else ("top", "bottom")
 
 

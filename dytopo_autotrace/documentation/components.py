@@ -14,6 +14,7 @@ from dytopo_autotrace.documentation.model import Component, Figures, Function, T
 from dytopo_autotrace.documentation.recorded import Read
 from dytopo_autotrace.export.content import without_content
 from dytopo_autotrace.export.values import text
+from dytopo_autotrace.rules.model import ROLES
 
 DESCRIBES: Final = ("agent_role", "query", "key")
 """Metadata keys under which an agent tells what it is, what it needs and what it offers."""
@@ -50,6 +51,7 @@ def components(watched: Sequence[Watched], reads: Sequence[Read]) -> tuple[Compo
             found,
             key=lambda each: (
                 order.index(each.category),
+                ROLES.index(each.role) if each.role in ROLES else len(ROLES),
                 each.figures is None,
                 -(each.figures.total_seconds if each.figures else 0),
                 each.title,

@@ -52,9 +52,7 @@ def system_overview(swarm: Swarm, sources: str) -> str:
         canvas_name=code("overview-obsidian.canvas"),
         story=_story(swarm),
         programs=list(
-            dict.fromkeys(
-                run.summary.argv and " ".join(run.summary.argv) or "" for run in swarm.runs
-            )
+            dict.fromkeys(" ".join(run.summary.argv) for run in swarm.runs if run.summary.argv)
         ),
         report=common.report,
         groups=tuple(_groups(swarm)),
@@ -117,13 +115,11 @@ def _story(swarm: Swarm) -> str:
     outcomes = list(dict.fromkeys(run.summary.outcome for run in swarm.runs if run.summary.outcome))
     if outcomes:
         parts.append(f"The documented runs ended by {listing(outcomes, 6)}.")
-    model = [each for each in swarm.components if each.role == "llm" and each.figures]
-    for each in model[:1]:
-        assert each.figures is not None
-        parts.append(
-            f"The model was called {each.figures.calls:,} times, p50 "
-            f"{seconds(each.figures.p50_seconds)}."
-        )
+    called = [each.figures for each in swarm.components if each.role == "llm" and each.figures]
+    parts += [
+        f"The model was called {figures.calls:,} times, p50 {seconds(figures.p50_seconds)}."
+        for figures in called[:1]
+    ]
     return " ".join(parts)
 
 
