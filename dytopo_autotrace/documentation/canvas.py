@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dytopo_autotrace.analyze.wording import count, seconds
 from dytopo_autotrace.documentation.categories import CATEGORIES
-from dytopo_autotrace.documentation.markdown import code, prose, source_link
+from dytopo_autotrace.documentation.markdown import code, prose, short, source_link
 from dytopo_autotrace.documentation.model import Component, Swarm, Traffic
 
 OURS: Final = "dytopo-"
@@ -137,9 +137,7 @@ def _text(component: Component, sources: str, *, metrics: bool) -> str:
     if metrics:
         lines += _figures(component)
     for function in component.functions[:3]:
-        place = function.place
-        name = f"{place.file.rpartition('/')[2]}:{place.line}"
-        lines.append(str(source_link(place, sources, name)))
+        lines.append(str(source_link(function.place, sources, short(function.place))))
     if len(component.functions) > 3:
         lines.append(f"and {len(component.functions) - 3} more functions")
     return "\n".join(lines)

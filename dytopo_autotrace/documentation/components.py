@@ -10,7 +10,14 @@ from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.timing import percentile
 from dytopo_autotrace.collect.span import Span
 from dytopo_autotrace.documentation.categories import CATEGORIES, category
-from dytopo_autotrace.documentation.model import Component, Figures, Function, Traffic, Watched
+from dytopo_autotrace.documentation.model import (
+    Component,
+    Figures,
+    Function,
+    Place,
+    Traffic,
+    Watched,
+)
 from dytopo_autotrace.documentation.recorded import Read
 from dytopo_autotrace.export.content import without_content
 from dytopo_autotrace.export.values import text
@@ -123,14 +130,13 @@ def _places(
     watched: Sequence[Watched],
 ) -> Mapping[tuple[str, str], tuple[str, tuple[Function, ...]]]:
     """Role and functions by rule and operation: an operation without a name is each function's own."""
-    found: dict[tuple[str, str], tuple[str, list[Function]]] = {}
+    found: dict[tuple[str, str], tuple[str, dict[Place, Function]]] = {}
     for each in watched:
         for function in each.functions:
             operation = each.rule.operation or function.qualname
-            entry = found.setdefault((each.rule.name, operation), (each.rule.role, []))
-            if all(function.place != known.place for known in entry[1]):
-                entry[1].append(function)
-    return {key: (role, tuple(functions)) for key, (role, functions) in found.items()}
+            entry = found.setdefault((each.rule.name, operation), (each.rule.role, {}))
+            entry[1].setdefault(function.place, function)
+    return {key: (role, tuple(functions.values())) for key, (role, functions) in found.items()}
 
 
 def _functions(

@@ -26,6 +26,7 @@ _ENTITIES: Final = re.compile(r"[&<|~$]|^[>=]")
 _EMOJI: Final = re.compile(r":(?=(?:[a-zA-Z_+-][\w+-]*|100|1234):)")
 _LINE_START: Final = re.compile(r"^([-+#])|^(\d{1,9})([.)])(?=\s|$)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _RUNS: Final = re.compile(r"`+")
 _WORDS: Final = re.compile(r"\W+")
 
@@ -93,6 +94,11 @@ def source_link(place: Place, sources: str, label: str = "") -> Markdown:
     return link(shown, f"{base}{place.file}#L{place.line}")
 
 
+def short(place: Place) -> str:
+    """A line of source without its directories, for where there is little room."""
+    return f"{place.file.rpartition('/')[2]}:{place.line}"
+
+
 def slug(heading: str) -> str:
     """The name of an anchor that is the same wherever the page is read: letters, digits, dashes."""
     return _WORDS.sub("-", heading.lower()).strip("-") or "section"
@@ -150,7 +156,7 @@ def tidy(text: str) -> str:
 
 def next_fence(line: str, fence: str) -> str:
     """The fence of the block of code that is open after this line, `""` for none."""
-    found = re.match(r" {0,3}(`{3,}|~{3,})(.*)$", line)
+    found = _FENCE.match(line) if "```" in line or "~~~" in line else None
     if found is None:
         return fence
     if not fence:

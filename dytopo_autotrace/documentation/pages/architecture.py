@@ -9,7 +9,7 @@ from typing import Final
 from dytopo_autotrace.analyze.wording import count, listing, seconds
 from dytopo_autotrace.documentation import mermaid
 from dytopo_autotrace.documentation.categories import CATEGORIES, Category
-from dytopo_autotrace.documentation.markdown import Markdown, code, link, prose, source_link
+from dytopo_autotrace.documentation.markdown import Markdown, code, link, prose, short, source_link
 from dytopo_autotrace.documentation.model import (
     Component,
     Figures,
@@ -142,7 +142,9 @@ def _failed(figures: Figures) -> str:
 
 
 def _places(component: Component, sources: str) -> Markdown:
-    shown = [source_link(each.place, sources) for each in component.functions[:2]]
+    shown = [
+        source_link(each.place, sources, short(each.place)) for each in component.functions[:2]
+    ]
     more = len(component.functions) - 2
     text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     return Markdown(text or "not in the sources that were read")
