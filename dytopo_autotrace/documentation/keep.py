@@ -10,6 +10,7 @@ from dytopo_autotrace.documentation.markdown import next_fence, tidy
 from dytopo_autotrace.errors import AutotraceError
 
 _MARK: Final = re.compile(r"\s*<!--\s*(/?)keep:\s*(.*?)\s*-->\s*$")
+_STANDS_FOR: Final = "\0"
 _HEADING: Final = re.compile(r"#{1,6} ")
 
 
@@ -39,11 +40,22 @@ def merge(generated: str, before: str, name: str) -> str:
     newlines = before.replace("\r\n", "\n")
     bare, sections = split(newlines, name)
     fresh, slots = split(generated, name)
-    if tidy(bare) == tidy(fresh):
+    if tidy(bare) == tidy(fresh) or (sections and essence(bare) == essence(fresh)):
         missing = {slot.name for slot in slots} - {section.name for section in sections}
         if not missing:
             return before
     return _insert(generated, sections)
+
+
+def essence(text: str) -> list[str]:
+    """The lines that are not blank: around a section there may be more or fewer of those."""
+    lines: list[str] = []
+    fence = ""
+    for line in text.split("\n"):
+        fence = next_fence(line, fence)
+        if fence or line.strip():
+            lines.append(line if fence else line.rstrip())
+    return lines
 
 
 def split(text: str, name: str) -> tuple[str, tuple[Kept, ...]]:
@@ -91,16 +103,24 @@ def split(text: str, name: str) -> tuple[str, tuple[Kept, ...]]:
 
 
 def _insert(generated: str, sections: tuple[Kept, ...]) -> str:
-    """Put sections where their slot is, else after the line they stood after, else where it ends."""
+    """Put sections where their slot is, else after the line they stood after, else where it ends.
+
+    Until the page is whole a section is one line that stands for it, so that nothing is done to what is
+    inside, and nothing put there.
+    """
     lines = generated.split("\n")
-    for section in sections:
+    for number, section in enumerate(sections):
         slot = _slot(lines, section.name)
         if slot is not None:
-            lines[slot[0] : slot[1] + 1] = section.lines
-            continue
-        at = _after(lines, section)
-        lines[at:at] = ["", *section.lines, ""]
-    return tidy("\n".join(lines))
+            lines[slot[0] : slot[1] + 1] = [f"{_STANDS_FOR}{number}"]
+        else:
+            at = _after(lines, section)
+            lines[at:at] = ["", f"{_STANDS_FOR}{number}", ""]
+    whole = tidy("\n".join(lines)).split("\n")
+    return "\n".join(
+        "\n".join(sections[int(line[1:])].lines) if line.startswith(_STANDS_FOR) else line
+        for line in whole
+    )
 
 
 def _slot(lines: list[str], name: str) -> tuple[int, int] | None:
@@ -126,7 +146,13 @@ def _after(lines: list[str], section: Kept) -> int:
         return len(lines)
     end = next((i for i in headings if i > begin), len(lines))
     same = [i for i in free if begin <= i < end and lines[i] == section.line]
-    return same[-1] + 1 if same else end
+    at = same[-1] + 1 if same else end
+    following = at
+    while following < len(lines) and lines[following][:1] in ("", _STANDS_FOR):
+        following += 1
+        if lines[following - 1]:
+            at = following  # After the sections that stood there before this one.
+    return at
 
 
 def _unmatched(name: str, number: int, mark: str) -> AutotraceError:
