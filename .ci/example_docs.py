@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def record(name: str, options: tuple[str, ...]) -> None:
             text = records_to_json(reader.load(info.start.run_id))
         finally:
             reader.close()
-    document = json.loads(text.replace(f"{ROOT}/", ""))
+    library = sysconfig.get_path("stdlib")
+    document = json.loads(text.replace(f"{ROOT}/", "").replace(library, "<python>"))
     file = PAGES / "runs" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     spans = ",\n".join(json.dumps(span, separators=(",", ":")) for span in document.pop("spans"))

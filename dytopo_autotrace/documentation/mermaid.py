@@ -25,7 +25,7 @@ def label(value: object) -> str:
     text = " ".join(clean(value).split()) or " "
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     text = _SPECIAL.sub(lambda found: f"#{ord(found[0])};", text)
-    return _END.sub(lambda found: f"#{ord(found[0])};{found[0][1:]}", text)
+    return _END.sub(lambda found: f"#{ord(found[0][0])};{found[0][1:]}", text)
 
 
 def sequence(steps: Sequence[Step], orchestrator: str) -> str:

@@ -189,9 +189,7 @@ def test_what_a_person_drew_stays(swarm):
     gone = {"id": "e2", "fromNode": "mine", "toNode": "dytopo-gone"}
     first["nodes"].append(mine)
     first["edges"] += [here_, gone]
-    again = json.loads(
-        canvas.document(swarm, "..", include_metrics=True, before=json.dumps(first))
-    )
+    again = json.loads(canvas.document(swarm, "..", include_metrics=True, before=json.dumps(first)))
 
     assert mine in again["nodes"]
     assert here_ in again["edges"]

@@ -9,7 +9,16 @@ from dytopo_autotrace.documentation.markdown import tidy
 from dytopo_autotrace.errors import AutotraceError
 
 LINES = st.sampled_from(
-    ["# One", "## Two", "### Three", "text", "more text", "- item", "", "```bash\n# no heading\n```"]
+    [
+        "# One",
+        "## Two",
+        "### Three",
+        "text",
+        "more text",
+        "- item",
+        "",
+        "```bash\n# no heading\n```",
+    ]
 )
 PAGES = st.lists(LINES, min_size=1, max_size=12).map(lambda lines: tidy("\n".join(lines)))
 SECTIONS = st.lists(
