@@ -98,4 +98,6 @@ def test_the_watched_process_imports_the_standard_library_and_wrapt():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for each in names:
-                assert each.split(".")[0] not in {"rich", "click", "jinja2", "griffe"}, f"{path}: {each}"
+                assert each.split(".")[0] not in {"rich", "click", "jinja2", "griffe"}, (
+                    f"{path}: {each}"
+                )

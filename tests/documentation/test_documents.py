@@ -190,7 +190,7 @@ async def test_the_classic_generator_writes_the_same_pages(poets):
 async def test_a_canvas_without_metrics_has_none(poets):
     """`include_metrics=False` leaves the figures out and keeps the structure."""
     await DocumentationGenerator.generate_overview_canvas("c.canvas", include_metrics=False)
-    text = Path("c.canvas").read_text("utf-8")
+    text = (poets / "c.canvas").read_text("utf-8")
 
     assert "not called" not in text
     assert "run\\\\_swarm" in text

@@ -58,7 +58,7 @@ PIECES = st.sampled_from(
             "@me",
             "é",
             "日本",
-            "𝒳",
+            "\U0001d4b3",
             "\n",
             "\n\n",
             "    ",
