@@ -31,12 +31,9 @@ def label(value: object) -> str:
 def sequence(steps: Sequence[Step], orchestrator: str) -> str:
     """The steps of a round as a sequence diagram."""
     actors = dict.fromkeys(call.actor for step in steps for call in step.calls)
-    uses_model = any(call.model_calls for step in steps for call in step.calls)
     names = {actor: f"a{number}" for number, actor in enumerate(actors)}
     lines = ["sequenceDiagram", f"  participant o as {label(orchestrator)}"]
     lines += [f"  participant {name} as {label(actor)}" for actor, name in names.items()]
-    if uses_model:
-        lines.append("  participant m as model")
     for step in steps:
         if len(step.calls) == 1:
             lines += [f"  {line}" for line in _call(step.calls[0], names)]
@@ -57,14 +54,18 @@ def _call(call: Call, names: dict[str, str]) -> Iterable[str]:
     named = f"{call.within} → {call.operation}" if call.within else call.operation
     often = f", {call.times} times" if call.times > 1 else ""
     yield f"o->>{me}: {label(named + often)}"
-    if call.model_calls:
-        tries = f", {count(call.attempts, 'attempt')}" if call.attempts > call.model_calls else ""
-        yield f"{me}->>m: {label(count(call.model_calls, 'call') + tries)}"
-        spent = f", {call.tokens:,} tokens" if call.tokens else ""
-        yield f"m-->>{me}: {label(seconds(call.model_seconds) + spent)}"
     arrow, said = ("--x", f"{call.failed}, ") if call.failed else ("-->>", "")
     took = f"{seconds(call.seconds)}{' at most' if call.times > 1 else ''}"
-    yield f"{me}{arrow}o: {label(said + took)}"
+    yield f"{me}{arrow}o: {label(said + took + _model(call))}"
+
+
+def _model(call: Call) -> str:
+    """What the model did for a call, as a part of its answer: an arrow for each hides the agents'."""
+    if not call.model_calls:
+        return ""
+    tries = f" in {call.attempts} attempts" if call.attempts > call.model_calls else ""
+    spent = f", {call.tokens:,} tokens" if call.tokens else ""
+    return f", {count(call.model_calls, 'model call')}{tries}{spent}"
 
 
 def topology(told: Round) -> str:

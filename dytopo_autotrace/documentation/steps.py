@@ -25,7 +25,6 @@ class Call:
     operation: str
     seconds: float
     model_calls: int
-    model_seconds: float
     attempts: int
     tokens: int
     failed: str
@@ -131,7 +130,6 @@ def _call(run: Run, told: Round, span: Span, routed_at: int | None) -> Call:
         operation=text(span.operation),
         seconds=run.tree.seconds(span),
         model_calls=len(models),
-        model_seconds=sum(map(run.tree.seconds, models)),
         attempts=attempts,
         tokens=tokens,
         failed=_failure(span),

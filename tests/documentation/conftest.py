@@ -84,7 +84,7 @@ def mermaid():
         "DYTOPO_MERMAID", str(Path.home() / ".cache" / "dytopo-autotrace" / "mermaid")
     )
     if shutil.which("node") is None or not Path(folder, "node_modules", "mermaid").is_dir():
-        pytest.skip(f"no mermaid in {folder}: npm install --prefix {folder} mermaid@11 jsdom@24")
+        pytest.skip(f"no mermaid in {folder}: npm install --prefix {folder} mermaid@11 jsdom@29")
 
     def parse(diagrams):
         done = subprocess.run(

@@ -27,7 +27,6 @@ CALLS = st.builds(
     operation=NAMES,
     seconds=st.floats(0, 100),
     model_calls=st.integers(0, 2),
-    model_seconds=st.floats(0, 9),
     attempts=st.integers(0, 4),
     tokens=st.integers(0, 9999),
     failed=NAMES,
