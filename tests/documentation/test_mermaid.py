@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,8 @@ from dytopo_autotrace.documentation import mermaid as diagrams
 from dytopo_autotrace.documentation.model import Edge, Round
 from dytopo_autotrace.documentation.steps import Call, Step
 from tests.documentation.conftest import ROOT
+
+pytestmark = pytest.mark.slow  # Node takes seconds to load mermaid
 
 NAMES = st.one_of(
     st.text(max_size=12),
