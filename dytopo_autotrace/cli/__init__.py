@@ -13,6 +13,7 @@ COMMANDS = {
     "show": "show",
     "report": "report",
     "delete": "delete",
+    "docs": "docs",
     "export": "export",
     "import": "import_",
     "check": "check",
