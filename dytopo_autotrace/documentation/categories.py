@@ -46,6 +46,7 @@ _BY_ROLE: Final = {
     "tool": "tools",
     "governance": "governance",
     "verifier": "governance",
+    "wait": "governance",
     "safeguard": "governance",
     "health": "observability",
     "memory": "audit",

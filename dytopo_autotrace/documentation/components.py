@@ -21,7 +21,7 @@ from dytopo_autotrace.documentation.model import (
 from dytopo_autotrace.documentation.recorded import Read
 from dytopo_autotrace.export.content import without_content
 from dytopo_autotrace.export.values import text
-from dytopo_autotrace.rules.model import ROLES
+from dytopo_autotrace.rules.model import NOT_CALLS, ROLES
 
 DESCRIBES: Final = ("agent_role", "query", "key")
 """Metadata keys under which an agent tells what it is, what it needs and what it offers."""
@@ -35,7 +35,7 @@ def components(watched: Sequence[Watched], reads: Sequence[Read]) -> tuple[Compo
     spans: dict[str, list[tuple[Read, Span]]] = {}
     names: dict[str, tuple[str, str, str, set[str]]] = {}
     for read in reads:
-        for span in read.index.tree.spans:
+        for span in _calls(read):
             key = key_of(read, span)
             spans.setdefault(key, []).append((read, span))
             known = names.setdefault(key, (span.role, *_name(read, span), set()))
@@ -75,8 +75,10 @@ def traffic(parts: Sequence[Component], reads: Sequence[Read]) -> tuple[Traffic,
     workers = {each.agent: each.key for each in parts if each.role == "worker" and each.agent}
     for read in reads:
         tree = read.index.tree
-        for span in tree.spans:
+        for span in _calls(read):
             above = tree.parent_of(span)
+            while above is not None and above.role in NOT_CALLS:
+                above = tree.parent_of(above)
             if above is None:
                 continue
             pair = key_of(read, above), key_of(read, span)
@@ -97,6 +99,11 @@ def traffic(parts: Sequence[Component], reads: Sequence[Read]) -> tuple[Traffic,
         ),
     ]
     return tuple(sorted(found, key=lambda each: (-each.count, each.kind, each.source, each.target)))
+
+
+def _calls(read: Read) -> Iterator[Span]:
+    """All but what no call owns, such as rounds: those are no parts of the swarm."""
+    return (span for span in read.index.tree.spans if span.role not in NOT_CALLS)
 
 
 def key_of(read: Read, span: Span) -> str:

@@ -42,7 +42,7 @@ def page(template: str, swarm: Swarm, sources: str, **values: Any) -> str:
 
 def codes(values: Iterable[object], most: int = 12) -> Markdown:
     """A list of values as code."""
-    shown = [code(value) for value in values]
+    shown = list(dict.fromkeys(code(value) for value in values))
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return Markdown(", ".join(shown[:most]) + more)
 
