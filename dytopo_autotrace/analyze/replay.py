@@ -38,73 +38,98 @@ class Replays:
 
     def __init__(self, graph: Dependencies) -> None:
         self._graph = graph
-        joins = _joins(graph)
-        self._missing = [len(reasons) for reasons, _ in joins]
-        self._followers = [followers for _, followers in joins]
+        self._joins = _joins(graph)
+        self._missing = [len(reasons) for reasons, _ in self._joins]
         after: list[list[int]] = [[] for _ in graph.at]
-        for number, (reasons, _) in enumerate(joins):
+        for number, (reasons, _) in enumerate(self._joins):
             for reason in reasons:
                 after[reason].append(number)
         self._after = after
+        self._only = self._only_followers()
+        self._order: list[tuple[Sequence[int], Sequence[int]]] | None = None
 
     def run(self, change: Change = Change()) -> int:
         """Nanoseconds from the first to the last moment."""
         delays = _delays(self._graph, change)
         slots = _Slots(self._graph, change)
+        for wait in slots.at_once:
+            delays[wait] = 0
         # Slots are asked for in order of time; nothing else minds.
         return self._in_order_of_time(delays, slots) if slots.grants else self._in_any_order(delays)
 
+    def _only_followers(self) -> list[int]:
+        """By moment: the one that follows it, and it alone, and asks for no slot; else -1."""
+        only = [-1] * len(self._after)
+        waits = {2 * call + 1 for call in self._graph.resource_of}
+        for moment, joins in enumerate(self._after):
+            if len(joins) == 1 and self._missing[joins[0]] == 1:
+                followers = self._joins[joins[0]][1]
+                if len(followers) == 1 and followers[0] not in waits:
+                    only[moment] = followers[0]
+        return only
+
     def _in_any_order(self, delays: Sequence[int]) -> int:
-        after, all_followers, missing = self._after, self._followers, self._missing.copy()
-        times = [0] * len(after)
-        latest = [0] * len(missing)
-        ready = [self._graph.first]
-        while ready:
-            moment = ready.pop()
-            now = times[moment]
-            for join in after[moment]:
-                latest[join] = max(latest[join], now)
-                missing[join] -= 1
-                if not missing[join]:
-                    since = latest[join]
-                    for follower in all_followers[join]:
-                        times[follower] = since + delays[follower]
-                        ready.append(follower)
+        if self._order is None:
+            self._order = self._ordered()
+        times = [0] * len(delays)
+        for reasons, followers in self._order:
+            since = times[reasons[0]]
+            if len(reasons) > 1:
+                since = max([times[reason] for reason in reasons])
+            for follower in followers:
+                times[follower] = since + delays[follower]
         return times[self._graph.last]
 
+    def _ordered(self) -> list[tuple[Sequence[int], Sequence[int]]]:
+        """The joins, each after those that its reasons follow."""
+        order = []
+        missing = self._missing.copy()
+        ready = [self._graph.first]
+        while ready:
+            for join in self._after[ready.pop()]:
+                missing[join] -= 1
+                if not missing[join]:
+                    order.append(self._joins[join])
+                    ready += self._joins[join][1]
+        return order
+
     def _in_order_of_time(self, delays: Sequence[int], slots: _Slots) -> int:
-        after, all_followers, missing = self._after, self._followers, self._missing.copy()
+        after, joins, only, missing = self._after, self._joins, self._only, self._missing.copy()
         grants, holds, last, end = slots.grants, slots.holds, self._graph.last, 0
         # Time and moment in one number, which orders as the pair does and is cheaper to compare.
         bits = len(after).bit_length()
         mask = (1 << bits) - 1
+        steps = [(delay << bits) + moment for moment, delay in enumerate(delays)]
         ready = [self._graph.first]
         following = -1  # The last that became ready: most often what happens next.
         while ready or following >= 0:
-            moment = heappop(ready) if following < 0 else heappushpop(ready, following)
-            following = -1
-            now = moment >> bits
-            moment &= mask
-            if moment == last:
-                end = now
+            at = heappop(ready) if following < 0 else heappushpop(ready, following)
+            moment = at & mask
+            now = at - moment
             if moment in holds:
                 for granted in slots.release(moment):
-                    heappush(ready, now << bits | granted)
+                    heappush(ready, now + granted)
+            if only[moment] >= 0:
+                following = now + steps[only[moment]]
+                continue
+            following = -1
+            if moment == last:
+                end = at >> bits
             for join in after[moment]:
                 missing[join] -= 1
                 if missing[join]:
                     continue
                 # Moments happen in order of time: the last reason is the latest.
-                for follower in all_followers[join]:
-                    if follower not in grants:
-                        when = now + delays[follower]
-                    elif slots.acquire(follower):
-                        when = now
+                for follower in joins[join][1]:
+                    if follower in grants:
+                        if not slots.acquire(follower):
+                            continue
+                        then = now + follower
                     else:
-                        continue
+                        then = now + steps[follower]
                     if following >= 0:
                         heappush(ready, following)
-                    following = when << bits | follower
+                    following = then
         return end
 
 
@@ -120,12 +145,12 @@ def _joins(graph: Dependencies) -> list[tuple[Sequence[int], Sequence[int]]]:
     return [(graph.before[each[0]], each) for each in followers.values()]
 
 
-def _delays(graph: Dependencies, change: Change) -> Sequence[int]:
+def _delays(graph: Dependencies, change: Change) -> list[int]:
     """How long each moment takes after the latest that it came after."""
     scale, left_out = change.scale, change.left_out
-    if not scale and not left_out:
-        return graph.delay
     found = list(graph.delay)
+    if not scale and not left_out:
+        return found
     for moment, (owner, delay) in enumerate(zip(graph.owner, graph.delay, strict=True)):
         if not delay:
             continue
@@ -146,18 +171,24 @@ class _Slots:
         self._holder_of = graph.holder_of
         self._left_out = change.left_out
         self._free: dict[str, int] = {}
+        enough: set[str] = set()
         for name, resource in graph.resources.items():
-            if name in change.capacity:
-                self._free[name] = change.capacity[name]
-            elif resource.contended:
-                self._free[name] = resource.capacity
+            if name not in change.capacity and not resource.contended:
+                continue
+            free = change.capacity.get(name, resource.capacity)
+            if free < len(resource.waits):
+                self._free[name] = free
+            else:
+                enough.add(name)
         self._queues: dict[str, deque[int]] = {name: deque() for name in self._free}
         self.holds: dict[int, list[str]] = {}
         """By the moment at which they are given back: the slots that are held."""
         self.grants = {
             2 * call + 1: name for call, name in graph.resource_of.items() if name in self._free
         }
-        """Ends of waits, which are to be granted; empty where nobody waited."""
+        """Ends of waits, which are to be granted; empty where nobody has to wait."""
+        self.at_once = [2 * call + 1 for call, name in graph.resource_of.items() if name in enough]
+        """Ends of waits for what there is enough of for all."""
 
     def acquire(self, wait: int) -> bool:
         """Whether a slot is free now; otherwise the wait is queued."""
