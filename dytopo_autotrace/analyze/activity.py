@@ -130,8 +130,8 @@ def _activity(agent: str, pieces: Mapping[str, Sequence[Piece]], window: Piece) 
 def _clipped(pieces: Iterable[Piece], window: Piece) -> Iterator[Piece]:
     first, last = window
     for start, end in pieces:
-        low = start if start > first else first
-        high = end if end < last else last
+        low = max(first, start)
+        high = min(last, end)
         if low < high:
             yield low, high
 
