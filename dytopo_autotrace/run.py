@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import random
 import sys
 import time
 from collections.abc import Mapping
@@ -69,7 +68,7 @@ class Run:
         self._store = store
         self._intake: Intake | None = None
         self._outlets: Outlets | None = None
-        self.id = f"{random.SystemRandom().getrandbits(128):032x}"
+        self.id = os.urandom(16).hex()
         self._directory = agent.working_directory()
         self._joins = joins
         self._joined_ns = 0
