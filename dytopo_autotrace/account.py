@@ -71,8 +71,10 @@ def forget(installation: agent.Installation) -> None:
 
 def look_for_unreached(installation: agent.Installation) -> None:
     """Find out who holds bare functions; takes a moment, so it is done once the program has ended."""
-    if installation.weaver is None or not installation.weaver.ledger.replaced:
+    if installation.weaver is None:
         return
+    if not any(entry.fate == "woven" for entry in installation.weaver.ledger.entries):
+        return  # What was put in for no rule's sake has no calls to be seen.
     try:
         from dytopo_autotrace.weave.unreached import held_elsewhere  # noqa: PLC0415 - once
 

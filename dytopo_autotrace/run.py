@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import random
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -61,7 +60,7 @@ class Run:
         self._store = store
         self._recording: Recording | None = None
         self._outlets: Outlets | None = None
-        self.id = f"{random.SystemRandom().getrandbits(128):032x}"
+        self.id = os.urandom(16).hex()
         self._directory = agent.working_directory()
         self._joins = joins
         self._joined_ns = 0

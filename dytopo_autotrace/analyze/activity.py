@@ -76,8 +76,7 @@ def activities(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Activities
     pieces: dict[str, dict[str, list[Piece]]] = {}
     working: list[Piece] = []
     for span in tree.spans:
-        kind = _kind(tree, span)
-        own = list(own_pieces(tree, span))
+        kind, own = _own(tree, span)
         if kind == "busy":
             working += own
         agent = owned.agents[span.id]
@@ -90,10 +89,13 @@ def activities(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Activities
     )
 
 
-def _kind(tree: Tree, span: Span) -> str:
-    if span.role == WAIT_ROLE:
-        return "waiting"
-    return "unattributed" if tree.children_of(span) else "busy"
+def _own(tree: Tree, span: Span) -> tuple[str, list[Piece]]:
+    """The kind of a call's own time, and when that was."""
+    is_wait = span.site.role == WAIT_ROLE
+    if tree.children.get(span.id):
+        return "waiting" if is_wait else "unattributed", list(own_pieces(tree, span))
+    start, end = span.start_ns, tree.ends[span.id]
+    return "waiting" if is_wait else "busy", [(start, end)] if start < end else []
 
 
 def own_pieces(tree: Tree, span: Span) -> Iterator[Piece]:
@@ -115,8 +117,10 @@ def _activity(agent: str, pieces: Mapping[str, Sequence[Piece]], window: Piece) 
     seconds: list[float] = []
     covered = 0
     for kind in _KINDS:
-        taken = _union((*taken, *_clipped(pieces[kind], window)))
-        total = sum(end - start for start, end in taken)
+        more = list(_clipped(pieces[kind], window))
+        if more:
+            taken = _union((*taken, *more))
+        total = sum([end - start for start, end in taken]) if more else covered
         seconds.append((total - covered) / 1e9)
         covered = total
     idle = (window[1] - window[0] - covered) / 1e9
@@ -124,8 +128,10 @@ def _activity(agent: str, pieces: Mapping[str, Sequence[Piece]], window: Piece) 
 
 
 def _clipped(pieces: Iterable[Piece], window: Piece) -> Iterator[Piece]:
+    first, last = window
     for start, end in pieces:
-        low, high = max(start, window[0]), min(end, window[1])
+        low = max(first, start)
+        high = min(last, end)
         if low < high:
             yield low, high
 
@@ -201,7 +207,8 @@ def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[Roun
             agent = owned.agents[span.id]
             if agent:
                 of = pieces.setdefault(agent, {each: [] for each in _KINDS})
-                of[_kind(tree, span)] += own_pieces(tree, span)
+                kind, own = _own(tree, span)
+                of[kind] += own
         spent = sum(busy[span.id] for span in spans)
         length = window[1] - window[0]
         yield RoundTime(

@@ -61,11 +61,7 @@ class Dependencies:
     holder_of: Mapping[int, int]
     """By the index of a wait: the moment at which its caller ends, and gives the slot back."""
     size: int
-    """How many dependencies there are: what one replay costs."""
-    joins: Sequence[tuple[Sequence[int], Sequence[int]]]
-    """Moments that have the same reasons: the reasons, and who follows all of them."""
-    after: Sequence[Sequence[int]]
-    """By moment: the joins that it is a reason of."""
+    """How many dependencies there are, shared ones once: what one replay costs."""
 
     @property
     def first(self) -> int:
@@ -94,47 +90,37 @@ def dependencies(tree: Tree, together: Mapping[int, int] | None = None) -> Depen
     owner = [-1] * count
     first, last = count - 2, count - 1
     at[first], at[last] = tree.first_ns, tree.last_ns
+    ends, children = tree.ends, tree.children
     for number, span in enumerate(tree.spans):
-        at[2 * number], at[2 * number + 1] = span.start_ns, tree.end_ns(span)
+        at[2 * number], at[2 * number + 1] = span.start_ns, ends[span.id]
     moments = _Moments(at, before, owner, [0] * count, index, together or {})
     moments.below(tree.roots, first, last, -1)
     for number, span in enumerate(tree.spans):
-        moments.below(tree.children_of(span), 2 * number, 2 * number + 1, number)
+        calls = children.get(span.id)
+        if calls:
+            moments.below(calls, 2 * number, 2 * number + 1, number)
+        else:
+            moments.leaf(2 * number, number)
     outliving = tuple(
         2 * number + 1
         for number, span in enumerate(tree.spans)
-        if (parent := tree.parent_of(span)) is not None and tree.end_ns(span) > tree.end_ns(parent)
+        if (parent := tree.parents.get(span.id)) is not None and ends[span.id] > ends[parent.id]
     )
-    if outliving:
-        before[last] = (*before[last], *outliving)
-    for moment, reasons in enumerate(before):
-        if reasons and not moments.delay[moment]:
-            moments.delay[moment] = max(at[moment] - max(at[reason] for reason in reasons), 0)
-    resources, resource_of = _resources(tree, index)
-    for moment, head in moments.heads.items():
-        moments.delay[moment] = moments.delay[head]
-    holder_of = {wait: 2 * index[tree.parents[tree.spans[wait].id].id] + 1 for wait in resource_of}
-    joins = _joins(before, first)
-    after: list[list[int]] = [[] for _ in range(count)]
-    for number, (reasons, _) in enumerate(joins):
-        for reason in reasons:
-            after[reason].append(number)
-    size = sum(len(reasons) for reasons, _ in joins)
     delay = moments.delay
+    if outliving:
+        is_shared = any(before[2 * index[root.id]] is before[last] for root in tree.roots)
+        moments.size += len(outliving) + (len(before[last]) if is_shared else 0)
+        before[last] = (*before[last], *outliving)
+        delay[last] = max(at[last] - max(at[reason] for reason in before[last]), 0)
+    for moment, head in moments.heads.items():
+        delay[moment] = delay[head]
+    if moments.heads:
+        moments.size = sum(map(len, {id(reasons): reasons for reasons in before}.values()))
+    resources, resource_of = _resources(tree, index)
+    holder_of = {wait: 2 * index[tree.parents[tree.spans[wait].id].id] + 1 for wait in resource_of}
     return Dependencies(
-        tree, at, before, delay, owner, resources, resource_of, holder_of, size, joins, after
+        tree, at, before, delay, owner, resources, resource_of, holder_of, moments.size
     )
-
-
-def _joins(
-    before: Sequence[Sequence[int]], first: int
-) -> list[tuple[Sequence[int], Sequence[int]]]:
-    """So that a tier costs its members once, not each of them for each that follows."""
-    followers: dict[int, list[int]] = {}
-    for moment, reasons in enumerate(before):
-        if moment != first:
-            followers.setdefault(id(reasons), []).append(moment)
-    return [(before[each[0]], each) for each in followers.values()]
 
 
 @dataclass(slots=True)
@@ -149,35 +135,61 @@ class _Moments:
     together: Mapping[int, int]
     heads: dict[int, int] = field(default_factory=dict)
     """For calls that run together: the start of the first of them, by the start of each other one."""
+    size: int = 0
+
+    def leaf(self, start: int, caller: int) -> None:
+        """Fill in what the end of a call that called nothing came after: its start."""
+        end = start + 1
+        self.before[end], self.owner[end] = (start,), caller
+        self.delay[end] = self.at[end] - self.at[start]
+        self.size += 1
 
     def below(self, calls: Sequence[Span], start: int, end: int, caller: int) -> None:
         """Fill in what the calls below one caller, and its end, came after."""
-        at, index = self.at, self.index
-        by_end = sorted((at[2 * index[call.id] + 1], 2 * index[call.id] + 1) for call in calls)
-        groups = {2 * index[c.id]: self.together[c.id] for c in calls if c.id in self.together}
+        at, before, owner, delay = self.at, self.before, self.owner, self.delay
+        starts = [2 * self.index[call.id] for call in calls]
+        by_end = sorted([(at[moment + 1], moment + 1) for moment in starts])
+        groups = self._groups(starts, calls) if self.together else {}
         begun: dict[int, int] = {}
+        count = len(by_end)
         done, latest = 0, -1
         known: tuple[int, int] | None = None
         shared: Sequence[int] = (start,)
-        for moment in (*(2 * index[call.id] for call in calls), end):
-            while done < len(by_end) and by_end[done][0] <= at[moment]:
+        since = at[start]
+        starts.append(end)
+        for moment in starts:
+            now = at[moment]
+            while done < count and by_end[done][0] <= now:
                 # Only what came before it in order can be its reason, also where all took no time.
-                if moment != end and by_end[done][1] > moment:
+                ended = by_end[done][1]
+                if moment != end and ended > moment:
                     break
-                latest = max(latest, at[by_end[done][1] - 1])
+                latest = max(latest, at[ended - 1])
                 done += 1
             low = bisect_left(by_end, (latest, -1), 0, done)
             if known != (low, done):
                 known = (low, done)
-                shared = tuple(each for _, each in by_end[low:done]) or (start,)
+                shared = tuple([each for _, each in by_end[low:done]]) or (start,)
                 if groups:
                     shared = _with_group(shared, [each for _, each in by_end[:done]], groups)
-            self.before[moment], self.owner[moment] = shared, caller
-            if moment in groups and moment != end:
+                since = max([at[each] for each in shared])
+                self.size += len(shared)
+            before[moment], owner[moment] = shared, caller
+            delay[moment] = now - since if now > since else 0
+            if groups and moment in groups and moment != end:
                 head = begun.setdefault(groups[moment], moment)
                 if head != moment:
-                    self.before[moment] = self.before[head]
+                    before[moment] = before[head]
                     self.heads[moment] = head
+
+    def _groups(self, starts: Sequence[int], calls: Sequence[Span]) -> dict[int, int]:
+        """By the start of a call: with which others it runs together."""
+        together = self.together
+        return {
+            moment: together[call.id]
+            for moment, call in zip(starts, calls, strict=True)
+            if call.id in together
+        }
 
 
 def _with_group(
@@ -195,9 +207,12 @@ def _resources(tree: Tree, index: Mapping[int, int]) -> tuple[dict[str, Resource
     resources: dict[str, Resource] = {}
     of: dict[int, str] = {}
     captured: dict[str, int] = {}
-    for span in sorted(tree.spans, key=lambda each: (tree.end_ns(each), each.id)):
-        if span.role != WAIT_ROLE or span.status != "success" or tree.parent_of(span) is None:
-            continue
+    waits = [
+        span
+        for span in tree.spans
+        if span.site.role == WAIT_ROLE and span.status == "success" and span.id in tree.parents
+    ]
+    for span in sorted(waits, key=lambda each: (tree.end_ns(each), each.id)):
         name = f"{span.operation} {span.metadata.get(RESOURCE_KEY, '')}".strip()
         of[index[span.id]] = name
         resources.setdefault(name, Resource(name, 0)).waits.append(index[span.id])

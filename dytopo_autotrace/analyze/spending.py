@@ -187,6 +187,7 @@ class _Prices:
         self._prices = prices
         self.sources: set[str] = set()
         self._known: dict[str, ModelPrice | None] = {}
+        self._asked: dict[tuple[str, float, float, float], float | None] = {}
 
     def cost(self, model: str, used: Usage) -> float | None:
         if not model or used.other:
@@ -200,7 +201,11 @@ class _Prices:
             of_cached = price.input if price.cached is None else price.cached
             dear = (used.read - cached) * price.input + cached * of_cached
             return (dear + used.written * price.output) / _MILLION
-        return self._of_library(model, used)
+        # Prices have steps, so what a call costs does not follow from what another did.
+        asked = (model, used.read, used.written, used.cached)
+        if asked not in self._asked:
+            self._asked[asked] = self._of_library(model, used)
+        return self._asked[asked]
 
     def _of_rules(self, model: str) -> ModelPrice | None:
         fitting = [each for each in self._prices if fnmatch.fnmatchcase(model, each.model)]

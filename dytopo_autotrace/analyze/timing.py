@@ -82,9 +82,10 @@ def row_key(span: Span, owners: Owners) -> tuple[str, str]:
     compare. What else shares a role (steps, governance) or has none does different things, and
     mixing them would compare nothing.
     """
-    if span.role in SWARM_ROLES:
-        return span.role, owners.agents[span.id]
-    return span.role or NO_ROLE, span.operation
+    site = span.site
+    if site.role in SWARM_ROLES:
+        return site.role, owners.agents[span.id]
+    return site.role or NO_ROLE, site.operation
 
 
 def outermost(tree: Tree, owners: Owners) -> dict[tuple[str, str], list[Span]]:
@@ -101,15 +102,20 @@ def _rows(tree: Tree, owners: Owners) -> dict[tuple[str, str], tuple[list[Span],
     rows: dict[tuple[str, str], tuple[list[Span], list[Span]]] = {}
     open_rows: dict[tuple[str, str], int] = {}
     path: list[tuple[str, str]] = []
+    depths = tree.depths
     for span in tree.spans:
-        while len(path) > tree.depths[span.id]:
+        depth = depths[span.id]
+        while len(path) > depth:
             open_rows[path.pop()] -= 1
         key = row_key(span, owners)
-        calls, spans = rows.setdefault(key, ([], []))
-        spans.append(span)
-        if not open_rows.get(key):
-            calls.append(span)
-        open_rows[key] = open_rows.get(key, 0) + 1
+        row = rows.get(key)
+        if row is None:
+            row = rows[key] = ([], [])
+            open_rows[key] = 0
+        row[1].append(span)
+        if not open_rows[key]:
+            row[0].append(span)
+        open_rows[key] += 1
         path.append(key)
     return rows
 

@@ -11,7 +11,7 @@ from dytopo_autotrace.analyze.critical_path import CriticalPath
 from dytopo_autotrace.analyze.dependencies import Dependencies, dependencies
 from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.propagation import is_failed
-from dytopo_autotrace.analyze.replay import Change, replay
+from dytopo_autotrace.analyze.replay import Change, Replays, replay
 from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
@@ -74,13 +74,14 @@ def what_if(graph: Dependencies, path: CriticalPath, owned: Owners) -> WhatIf:
             f"{MOST_DEPENDENCIES:,}."
         )
         return WhatIf(wall / 1e9, wall / 1e9, wall / 1e9, (), (remark,))
-    base = replay(graph)
+    replays = Replays(graph)
+    base = replays.run()
     unlimited = Change(capacity=dict.fromkeys(graph.resources, len(graph.tree.spans)))
-    least = replay(graph, unlimited) if _contended(graph) else base
+    least = replays.run(unlimited) if _contended(graph) else base
     sureness = _sureness(base, wall)
     found = [
         _prediction(each, wall, base, sureness)
-        for each in _tried(graph, path, owned)
+        for each in _tried(graph, replays, path, owned)
         if each is not None
     ]
     worth = [each for each in found if each.saved_share >= WORTH_TELLING]
@@ -117,10 +118,12 @@ def _sureness(base: int, wall: int) -> Sureness:
     return "high" if off <= 0.02 else "medium" if off <= 0.1 else "low"
 
 
-def _tried(graph: Dependencies, path: CriticalPath, owned: Owners) -> Iterator[_Try]:
-    yield from _faster(graph, path, owned)
-    yield from _slots(graph)
-    yield from _no_retries(graph, owned)
+def _tried(
+    graph: Dependencies, replays: Replays, path: CriticalPath, owned: Owners
+) -> Iterator[_Try]:
+    yield from _faster(graph, replays, path, owned)
+    yield from _slots(graph, replays)
+    yield from _no_retries(graph, replays, owned)
     yield from _side_by_side(graph, owned)
 
 
@@ -130,7 +133,9 @@ def faster(graph: Dependencies, spans: Iterable[int], factor: float = FASTER) ->
     return Change(scale={call: factor for call in spans if tree.spans[call].role != WAIT_ROLE})
 
 
-def _faster(graph: Dependencies, path: CriticalPath, owned: Owners) -> Iterator[_Try]:
+def _faster(
+    graph: Dependencies, replays: Replays, path: CriticalPath, owned: Owners
+) -> Iterator[_Try]:
     by_agent: dict[str, list[int]] = {}
     by_operation: dict[str, list[int]] = {}
     for number, span in enumerate(graph.tree.spans):
@@ -140,7 +145,7 @@ def _faster(graph: Dependencies, path: CriticalPath, owned: Owners) -> Iterator[
     for share in agents[:_TRIED]:
         change = faster(graph, by_agent[share.agent])
         text = f"{share.agent} twice as fast"
-        yield _Try("faster_agent", share.agent, text, replay(graph, change), share.spans)
+        yield _Try("faster_agent", share.agent, text, replays.run(change), share.spans)
     on_path: dict[str, float] = {}
     spans: dict[str, tuple[str, ...]] = {}
     for share in path.by_operation:
@@ -151,14 +156,14 @@ def _faster(graph: Dependencies, path: CriticalPath, owned: Owners) -> Iterator[
             change = faster(graph, by_operation[operation])
             text = f"{operation} twice as fast"
             evidence = spans[operation]
-            yield _Try("faster_operation", operation, text, replay(graph, change), evidence)
+            yield _Try("faster_operation", operation, text, replays.run(change), evidence)
 
 
 def _contended(graph: Dependencies) -> bool:
     return any(resource.contended for resource in graph.resources.values())
 
 
-def _slots(graph: Dependencies) -> Iterator[_Try]:
+def _slots(graph: Dependencies, replays: Replays) -> Iterator[_Try]:
     tree = graph.tree
     for name, resource in graph.resources.items():
         if not resource.contended:
@@ -170,12 +175,12 @@ def _slots(graph: Dependencies) -> Iterator[_Try]:
                 continue
             text = f"{slots} slots of {name} instead of {resource.capacity}"
             change = Change(capacity={name: slots})
-            yield _Try("slots", name, text, replay(graph, change), evidence)
+            yield _Try("slots", name, text, replays.run(change), evidence)
             if resource.capacity == 1:
                 break
 
 
-def _no_retries(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
+def _no_retries(graph: Dependencies, replays: Replays, owned: Owners) -> Iterator[_Try]:
     """The failed attempts of calls that were tried again, and the pauses after them."""
     left_out: dict[str, list[int]] = {}
     for number in failed_attempts(graph.tree, owned):
@@ -187,7 +192,7 @@ def _no_retries(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
         text = f"no failed tries of {operation} ({len(attempts)})"
         evidence = tuple(span.span_id for span in spans[:_EVIDENCE])
         change = Change(left_out=below)
-        yield _Try("no_retries", operation, text, replay(graph, change), evidence)
+        yield _Try("no_retries", operation, text, replays.run(change), evidence)
 
 
 def failed_attempts(tree: Tree, owned: Owners) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -218,7 +217,7 @@ def _record(span: Span, error: ErrorInfo) -> FailureRecord:
 
 
 def new_failure_id() -> str:
-    return f"{random.getrandbits(64):016x}"
+    return os.urandom(8).hex()
 
 
 failures = FailureLog()

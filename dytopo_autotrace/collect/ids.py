@@ -1,17 +1,19 @@
 """Where ids come from: counted on from a random start, so a gap among them is a span that was lost."""
 
 import os
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_system = random.SystemRandom()
+
+def _random(bits: int) -> int:
+    # The module `random` is three more to import at the start of every program.
+    return int.from_bytes(os.urandom(16)) >> 128 - bits
 
 
 def _counting() -> Iterator[int]:
     # As unique across processes as random ids are at this size, and a third of their cost. Below
     # 2**63, where databases keep whole numbers.
-    return iter(range(_system.getrandbits(62) | 1, (1 << 63) - 1))
+    return iter(range(_random(62) | 1, (1 << 63) - 1))
 
 
 # Woven functions hold this object's `__next__`, so a forked child must go on with the same object,
@@ -24,11 +26,11 @@ next_span_id: Callable[[], int] = _span_ids.__next__
 
 def new_trace_id() -> int:
     """A random id of 128 bits, never 0. Asked each time, so tests can swap it."""
-    return _system.getrandbits(128) or 1
+    return _random(128) or 1
 
 
 def _forked() -> None:
-    _span_ids.__setstate__(_system.getrandbits(61))
+    _span_ids.__setstate__(_random(61))
 
 
 if hasattr(os, "register_at_fork"):

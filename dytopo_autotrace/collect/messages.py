@@ -23,12 +23,13 @@ class Messages:
     def link(self, spans: Sequence[Span]) -> None:
         """Comes before all consumers that keep spans; they come in the order of their ends."""
         for span in spans:
-            if span.site.receives:
+            site = span.site
+            if site.receives:
                 found = (self._output(span, name) for name in _names(span.captured(RECEIVES)))
                 links = [link for link in found if link and link not in span.links]
                 if links:
                     span.links = (*span.links, *dict.fromkeys(links))
-            if span.site.receives or span.role == "worker":
+            if site.receives or site.role == "worker":
                 self._remember(span)
 
     def _output(self, reader: Span, agent: str) -> int:

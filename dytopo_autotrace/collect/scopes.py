@@ -42,7 +42,9 @@ class Scopes:
 
     def opened_by(self, records: Iterable[Record]) -> None:
         """Open scopes for the calls that began, and close those that they replace."""
-        for record in sorted((r for r in records if r[SITE].scope), key=_start):
+        opening = [record for record in records if record[SITE].scope]
+        opening.sort(key=_start)
+        for record in opening:
             site: Site = record[SITE]
             key = record[VALUES + site.entry.index(SCOPE)] if SCOPE in site.entry else MISSING
             if key is MISSING or key is None:

@@ -69,6 +69,8 @@ def _pyproject(file: str, by: str) -> Document:
 
 
 def _pyproject_that_mentions_us(file: str) -> Document | None:
+    if not os.path.lexists(file):
+        return None  # What stands nearby matters only to who asks for a file.
     data = _bytes(file, PYPROJECT)
     if isinstance(data, Document) or not _MENTIONED.search(data):
         return None

@@ -298,6 +298,10 @@ class Matcher:
         """Whether a glob for a method means this one."""
         return bool(name) and is_glob(pattern) and bool(_qualname_pattern(pattern)(name))
 
+    def excludes(self, rule: Rule, module_name: str, qualname: str) -> bool:
+        """Whether a rule leaves a function out that it reaches from elsewhere."""
+        return _excluded(rule, module_name, qualname)
+
     def wins(self, rule: Rule, module_name: str, qualname: str) -> bool:
         """Whether a rule that reaches a method from elsewhere may have it: the first one wins."""
         if _excluded(rule, module_name, qualname):

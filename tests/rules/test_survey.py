@@ -156,6 +156,77 @@ def test_found(look, target, qualname, kind):
     assert not result.doubts
 
 
+FAMILY = {
+    "bases.py": """
+        import abc
+        class Model(abc.ABC):
+            @abc.abstractmethod
+            def run(self, task): ...
+            class Part: pass
+        """,
+    "parts/__init__.py": "from .near import Near\nfrom bases import Model as Exported",
+    "parts/near.py": "import bases\nclass Near(bases.Model):\n    async def run(self, task): pass",
+    "far.py": """
+        import parts, parts.near as n
+        class Far(parts.Near, object):
+            def run_all(self): pass
+        class Farther(Far):
+            def run(self, task): pass
+        class Named(n.Near):
+            def run(self, task): pass
+        class Again(parts.Exported):
+            def run(self, task): pass
+        class Stranger:
+            def run(self, task): pass
+        """,
+    "prog.py": """
+        import far
+        from far import Farther as F
+        class Own(F):
+            def run(self, task): pass
+        """,
+}
+
+
+@pytest.fixture
+def relatives(look):
+    for name, text in FAMILY.items():
+        look.write(name, textwrap.dedent(text))
+    return look
+
+
+def test_heirs_are_found_where_imports_lead(relatives):
+    """A class's method is found in it and in every heir that the program imports, by any name."""
+    result = relatives("bases:Model+.run", script=str(relatives.root / "prog.py"))
+
+    assert {(match.module, match.qualname) for match in result.matched} == {
+        ("bases", "Model.run"),
+        ("parts.near", "Near.run"),
+        ("far", "Farther.run"),
+        ("far", "Named.run"),
+        ("far", "Again.run"),
+        ("__main__", "Own.run"),
+    }
+    assert not result.faults
+    assert not result.doubts
+
+
+def test_heirs_by_glob_and_in_one_module(relatives):
+    """A glob means methods of heirs in the class's own module too; nothing else is taken for one."""
+    result = relatives("far:Far+.run*")
+
+    assert [match.qualname for match in result.matched] == ["Far.run_all", "Farther.run"]
+
+
+def test_heirs_that_are_not_found_are_a_doubt(relatives):
+    """No method in any source is a doubt: heirs may be defined anywhere. No such class is a fault."""
+    (doubt,) = relatives("bases:Model+.walk").doubts
+    (fault,) = relatives("bases:Modle+.run").faults
+
+    assert "defined anywhere" in doubt.why
+    assert "Model" in fault.hint
+
+
 def test_place(look):
     """A match says the file and the line of the `def`."""
     (match,) = look("agents:Special.arun").matched

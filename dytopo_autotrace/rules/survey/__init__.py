@@ -13,9 +13,17 @@ from typing import Any, Final
 
 from dytopo_autotrace.errors import Fault
 from dytopo_autotrace.rules.expressions import Expression
-from dytopo_autotrace.rules.match import HEIRS, Matcher, compile_rules, is_glob
+from dytopo_autotrace.rules.match import HEIRS, Matcher, compile_rules, family_of, is_glob
 from dytopo_autotrace.rules.model import Rule, RuleSet, Target
-from dytopo_autotrace.rules.survey.outline import Definition, DoubtError, WrongError, hint
+from dytopo_autotrace.rules.survey.families import family
+from dytopo_autotrace.rules.survey.outline import (
+    Definition,
+    DoubtError,
+    Outline,
+    Scope,
+    WrongError,
+    hint,
+)
 from dytopo_autotrace.rules.survey.search import Program
 
 __all__ = ["Absence", "Doubt", "Match", "Survey", "examine", "survey"]
@@ -148,16 +156,19 @@ class _Examiner:
         rules = (self._all.rule_for(each, name) for each in self._program.names_of(module))
         winner = next((each for each in rules if each is not None), None)
         by = winner.name if winner is not None and winner is not rule else ""
+        if HEIRS in target.qualname and self._all.wins(rule, module, name):
+            by = ""  # A later rule names it, and is later for what is reached from a class too.
         line, kind, pack = definition.line, definition.kind, rule.origin.pack
         return Match(rule.name, target.text, module, name, file, line, kind, by, pack)
 
     def _functions(self, rule: Rule, target: Target) -> Iterator[tuple[str, str, Definition, str]]:
         """Module, qualname, definition and file of the functions that a target names."""
         only = Matcher((dataclasses.replace(rule, targets=(target,)),))
+        if HEIRS in target.qualname:
+            yield from self._of_heirs(rule, target, only)
+            return
         if not is_glob(target.module) and not is_glob(target.qualname):
             outline = self._program.outline(target.module)
-            if HEIRS in target.qualname:
-                raise DoubtError("classes that inherit may be defined anywhere")
             if only.rule_for(target.module, target.qualname) is None:
                 raise WrongError("is excluded by the rule itself.", "Leave one of them out.")
             definition = outline.find(target.qualname)
@@ -168,6 +179,35 @@ class _Examiner:
         else:
             modules = [target.module]
         yield from self._chosen(only, target, modules)
+
+    def _of_heirs(
+        self, rule: Rule, target: Target, only: Matcher
+    ) -> Iterator[tuple[str, str, Definition, str]]:
+        """What a `Base+.method` names in the classes whose source is found."""
+        base, method = family_of(target.qualname)
+        found: set[tuple[str, str]] = set()
+        for module, outline, owner, scope in self._members(target, base, only):
+            for name, definition in scope.functions.items():
+                qualname = f"{owner}.{name}"
+                is_meant = name == method or self._all.is_meant(method, name)
+                is_new = (outline.file, qualname) not in found
+                if is_meant and is_new and not self._all.excludes(rule, module, qualname):
+                    found.add((outline.file, qualname))
+                    yield module, qualname, definition, outline.file
+        if not found:
+            raise DoubtError("classes that inherit may be defined anywhere")
+
+    def _members(
+        self, target: Target, base: str, only: Matcher
+    ) -> Iterator[tuple[str, Outline, str, Scope]]:
+        if not is_glob(target.module):
+            yield from family(self._program, target.module, base)
+            return
+        for module in self._program.modules(target.module, lambda name: bool(only.wants(name))):
+            try:
+                yield from family(self._program, module, base)
+            except (WrongError, DoubtError):
+                continue  # The class is in one of them.
 
     def _chosen(
         self, only: Matcher, target: Target, modules: Iterable[str]

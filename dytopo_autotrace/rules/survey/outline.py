@@ -99,6 +99,10 @@ class Outline:
         for statement in tree.body:
             self._visit(statement, self._top, "")
         self._look_around(tree)
+        self._imports = [
+            each for each in ast.walk(tree) if isinstance(each, ast.Import | ast.ImportFrom)
+        ]
+        self._classes = dict(_classes(self._top, ""))
 
     @property
     def may_extend_path(self) -> bool:
@@ -112,6 +116,45 @@ class Outline:
                 yield qualname, definition
             if definition.is_decorated:
                 yield f"{qualname}.{UNDECORATED}", definition
+
+    def classes(self) -> Iterable[tuple[str, Scope]]:
+        """All classes of the module and in its classes, by qualname."""
+        return self._classes.items()
+
+    def imports(self, module: str) -> dict[str, tuple[str, str]]:
+        """By the name that is bound: which module, and what of it, `""` for the module itself.
+
+        Args:
+            module: the name of this one, which relative imports start from.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        is_package = self.file.endswith("__init__.py")
+        for node in self._imports:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    found[alias.asname or alias.name] = (alias.name, "")
+                continue
+            source = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                kept = len(parts) - node.level + is_package
+                source = ".".join(filter(None, (*parts[: max(kept, 0)], source)))
+            for alias in node.names:
+                found[alias.asname or alias.name] = (source, alias.name)
+        return found
+
+    def class_of(self, qualname: str) -> Scope:
+        """The class of a qualname.
+
+        Raises:
+            WrongError: there is none.
+            DoubtError: the source does not tell.
+        """
+        scope, prefix = self._top, ""
+        for name in qualname.split("."):
+            scope = self._class(scope, prefix, name)
+            prefix += f"{name}."
+        return scope
 
     def find(self, qualname: str) -> Definition:
         """The function of a qualname.
@@ -233,6 +276,12 @@ class Outline:
                     name in self._top.classes
                 ):
                     self._top.classes[name].others[attribute] = "assigned"
+
+
+def _classes(scope: Scope, prefix: str) -> Iterator[tuple[str, Scope]]:
+    for name, inner in scope.classes.items():
+        yield f"{prefix}{name}", inner
+        yield from _classes(inner, f"{prefix}{name}.")
 
 
 def _absent(scope: Scope, prefix: str, name: str) -> Exception:
