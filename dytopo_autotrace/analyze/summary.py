@@ -118,9 +118,9 @@ def summarize(run: RunRecords) -> RunSummary:
     tree = build(run.spans, run.now_ns or None)
     owned = owners(tree)
     busy = busy_ns(tree)
-    found = outcomes(tree, owned)
-    groups = stories(found)
     usage = leaf_usage(tree)
+    found = outcomes(tree, owned, {span_id: each.total for span_id, each in usage.items()})
+    groups = stories(found)
     rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
     messages = topology(tree, owned)
     graph = dependencies(tree)
@@ -194,7 +194,7 @@ def _verdict(
         else ""
     )
     if slow:
-        names = [f"{each.agent} is {each.ratio:.1f}x slower than its peers" for each in slow]
+        names = [wording.slowness(each) for each in slow]
         beside = f" But {wording.listing(names, 3)}.{beside}"
     if rescued:
         number = sum(group.count for group in rescued)

@@ -30,6 +30,7 @@ WIDTH: Final = 80
 _NARROWEST: Final = 30
 _WIDEST: Final = 120
 _FAILURES_SHOWN: Final = 5
+_SLOW_SHOWN: Final = 3
 _AGENTS_SHOWN: Final = 24
 _OTHERS_SHOWN: Final = 5
 _OPERATIONS_SHOWN: Final = 5
@@ -173,6 +174,7 @@ def _told(groups: Sequence[FailureGroup], summary: RunSummary, width: int) -> It
 def _everything(summary: RunSummary, width: int, view: View) -> Sequence[Iterator[Line]]:
     return (
         _failures(summary, width),
+        _slow_agents(summary, width),
         _header(summary, width),
         _agents(summary, width),
         _operations(summary, width),
@@ -233,6 +235,25 @@ def _failure(number: int, group: FailureGroup, summary: RunSummary, width: int) 
         if each.agent in names:
             yield from labelled("spread", _spread(each), width)
     yield from labelled("do", group.remedy, width)
+
+
+def _slow_agents(summary: RunSummary, width: int) -> Iterator[Line]:
+    """Agents that the others wait for, and why."""
+    if summary.slow_agents:
+        yield "WHO IS SLOW, AND WHO WAITS FOR IT", HEADING
+    for number, slow in enumerate(summary.slow_agents[:_SLOW_SHOWN], 1):
+        title = f"{wording.slowness(slow)}{wording.in_rounds(slow.rounds)}"
+        yield from item(f"{number}.", title, width, style="bold yellow")
+        yield from labelled("cause", wording.slow_cause(slow), width)
+        yield from labelled("waits", wording.held_up(slow), width)
+        remedy = [wording.SLOW_REMEDY] + [
+            wording.replayed(each.text, each.saved_seconds)
+            for each in summary.what_if.predictions
+            if each.kind == "faster_agent" and each.subject == slow.agent
+        ]
+        yield from labelled("do", " ".join(remedy), width)
+    if more := summary.slow_agents[_SLOW_SHOWN:]:
+        yield from item("", f"and {wording.listing([each.agent for each in more], 3)}", width)
 
 
 def _spread(found: Infection) -> str:
@@ -332,7 +353,7 @@ def _recommendations(summary: RunSummary, width: int) -> Iterator[Line]:
     told = [
         each
         for each in summary.recommendations
-        if each.category not in _TOLD_ABOVE and not each.from_replay
+        if each.category not in _TOLD_ABOVE and not each.from_replay and not each.slow_agent
     ]
     if told:
         yield "WHAT TO DO ABOUT SPEED" if summary.failures else "WHAT TO DO", HEADING
