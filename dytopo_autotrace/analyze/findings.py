@@ -160,6 +160,8 @@ class FailureGroup:
     recovery_seconds: float | None
     """What making it good took, of all these failures added up; None if it was not made good."""
     recovery_tokens: float | None
+    recurring: int = 0
+    """How many earlier runs of the program were looked at, if every one of them had it; else 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,17 @@ def is_ambient(failure: Failure) -> bool:
     )
 
 
+def without_numbers(message: str) -> str:
+    """A message without what differs from one time to the next: numbers, addresses, ids."""
+    return _VARYING.sub("#", message)
+
+
 def _signature(failure: Failure) -> tuple[object, ...]:
     return (
         failure.kind,
         failure.certain,
         failure.error_type,
-        _VARYING.sub("#", failure.message),
+        without_numbers(failure.message),
         failure.origin.operation,
         failure.fate,
         failure.attempts if failure.fate == "retry" else 0,

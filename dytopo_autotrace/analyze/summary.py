@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from dytopo_autotrace.analyze.findings import (
 from dytopo_autotrace.analyze.infection import Infection, infections
 from dytopo_autotrace.analyze.outcomes import outcomes
 from dytopo_autotrace.analyze.ownership import Owners, owners
+from dytopo_autotrace.analyze.recurring import marked
 from dytopo_autotrace.analyze.spending import Spending, Usage, leaf_usage, spending
 from dytopo_autotrace.analyze.stories import stories
 from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
@@ -113,14 +114,14 @@ class RunSummary:
     remarks: tuple[str, ...]
 
 
-def summarize(run: RunRecords) -> RunSummary:
-    """Work out what a report shows about a run."""
+def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
+    """Work out what a report shows about a run; `before` are earlier runs of the same program."""
     tree = build(run.spans, run.now_ns or None)
     owned = owners(tree)
     busy = busy_ns(tree)
     usage = leaf_usage(tree)
     found = outcomes(tree, owned, {span_id: each.total for span_id, each in usage.items()})
-    groups = stories(found)
+    groups = marked(stories(found), before)
     rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
     messages = topology(tree, owned)
     graph = dependencies(tree)

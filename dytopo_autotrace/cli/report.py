@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import click
 
 from dytopo_autotrace.cli.stored import reading, store_option
 from dytopo_autotrace.store.location import choose
-from dytopo_autotrace.store.model import said
+from dytopo_autotrace.store.model import RunInfo, said
+
+_RUNS_COMPARED: Final = 5
+"""Earlier runs that are looked at for what fails in every run."""
+_SPANS_COMPARED: Final = 50_000
 
 
 @click.command("report")
@@ -41,10 +47,11 @@ def command(
     with reading(store) as reader:
         info = choose(reader.runs(), run)
         records = reader.load(info.start.run_id)
+        before = [reader.load(each.start.run_id) for each in _earlier(reader.runs(), info)]
     records = replace(records, drops=said(records.drops))
     from dytopo_autotrace.analyze.summary import summarize
 
-    summary = summarize(records)
+    summary = summarize(records, before)
     if as_json:
         from dytopo_autotrace.report import json_report
 
@@ -54,3 +61,18 @@ def command(
 
     view = terminal.View(number, agent, failures, critical_path, what_if, verbose)
     terminal.render(summary, sys.stdout, view=view)
+
+
+def _earlier(runs: Sequence[RunInfo], info: RunInfo) -> list[RunInfo]:
+    """The last few runs of the same script that ended before this one began, none of them huge."""
+    if not info.start.script:
+        return []
+    found = [
+        run
+        for run in runs
+        if run.start.script == info.start.script
+        and run.status == "ended"
+        and run.start.started_unix_ns < info.start.started_unix_ns
+        and 0 < run.spans <= _SPANS_COMPARED
+    ]
+    return sorted(found, key=lambda run: -run.start.started_unix_ns)[:_RUNS_COMPARED]

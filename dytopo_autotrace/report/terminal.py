@@ -17,6 +17,7 @@ from rich.text import Text
 from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.findings import AgentRow, FailureGroup, Level
 from dytopo_autotrace.analyze.infection import Infection
+from dytopo_autotrace.analyze.recurring import is_weather
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.analyze.timing import SWARM_ROLES
 from dytopo_autotrace.collect.records import RuleCondition, RuleState
@@ -192,7 +193,8 @@ def _everything(summary: RunSummary, width: int, view: View) -> Sequence[Iterato
 
 
 def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
-    told = [group for group in summary.failures if not group.ambient]
+    told = [g for g in summary.failures if not (g.ambient or is_weather(g))]
+    weather = [g for g in summary.failures if is_weather(g) and not g.ambient]
     ambient = [group for group in summary.failures if group.ambient]
     if told:
         yield "WHAT FAILED, AND WHAT BECAME OF IT", HEADING
@@ -202,6 +204,15 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
         count = sum(group.count for group in more)
         names = wording.listing([group.headline for group in more], 3)
         yield from item("", f"and {wording.count(count, 'failure')} more: {names}", width)
+    if weather:
+        runs = wording.count(weather[0].recurring, "run")
+        yield f"THE SAME IN EVERY ONE OF THE {runs.upper()} BEFORE", HEADING
+    for number, group in enumerate(weather[:_FAILURES_SHOWN], len(told) + 1):
+        if told:  # new failures are what is looked at; these are known
+            text = f"{group.headline}{wording.times(group)}"
+            yield from item(f"{number}.", text, width, style=QUIET, most=2)
+        else:
+            yield from _failure(number, group, summary, width)
     if ambient:
         count = sum(group.count for group in ambient)
         names = wording.listing([group.headline for group in ambient], 4)
@@ -221,8 +232,11 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
 
 def _failure(number: int, group: FailureGroup, summary: RunSummary, width: int) -> Iterator[Line]:
     style = "green" if group.first.rescued else "red"
+    runs = wording.count(group.recurring, "run")
+    before = f", as in every one of the {runs} before" if group.recurring else ""
     for dead in group.dead_agents:
-        yield from item(f"{number}.", wording.death(dead), width, style=f"bold {style}")
+        text = f"{wording.death(dead)}{before}"
+        yield from item(f"{number}.", text, width, style=f"bold {style}")
     title = group.headline + wording.times(group)
     told = {dead.agent for dead in group.dead_agents}
     if not told or any(name not in told for name, _ in group.agents):
