@@ -375,7 +375,7 @@ class Run:
         from dytopo_autotrace.export.files import write_run  # noqa: PLC0415 - loaded on use
 
         try:
-            write_run(directory, traces.all(), metrics, failure_records())
+            write_run(directory, traces.all(), metrics, failure_records(), self.records())
         except OSError as error:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +11,9 @@ from typing import Final
 import click
 
 from dytopo_autotrace.cli.stored import reading, store_option
+from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.store.location import choose
-from dytopo_autotrace.store.model import RunInfo, said
+from dytopo_autotrace.store.model import RunInfo, RunRecords, said
 
 _RUNS_COMPARED: Final = 5
 """Earlier runs that are looked at for what fails in every run."""
@@ -40,14 +42,12 @@ def command(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Report RUN: an id, or the beginning of one; by default the latest.
+    """Report RUN: an id, or the beginning of one; by default the latest. Or what --out wrote: its
+    directory, or a file of traces.
 
     A run that died is told up to the last that was heard of it, with what was running then.
     """
-    with reading(store) as reader:
-        info = choose(reader.runs(), run)
-        records = reader.load(info.start.run_id)
-        before = [reader.load(each.start.run_id) for each in _earlier(reader.runs(), info)]
+    records, before = _of_files(run) if run and os.path.exists(run) else _kept(store, run)
     records = replace(records, drops=said(records.drops))
     from dytopo_autotrace.analyze.summary import summarize
 
@@ -61,6 +61,24 @@ def command(
 
     view = terminal.View(number, agent, failures, critical_path, what_if, verbose)
     terminal.render(summary, sys.stdout, view=view)
+
+
+def _of_files(path: str) -> tuple[RunRecords, list[RunRecords]]:
+    from dytopo_autotrace.importing import read
+
+    try:
+        return read(path), []
+    except AutotraceError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _kept(store: str | None, run: str | None) -> tuple[RunRecords, list[RunRecords]]:
+    """The records of a kept run, and of the runs of the same script before it."""
+    with reading(store) as reader:
+        runs = reader.runs()
+        info = choose(runs, run)
+        records = reader.load(info.start.run_id)
+        return records, [reader.load(each.start.run_id) for each in _earlier(runs, info)]
 
 
 def _earlier(runs: Sequence[RunInfo], info: RunInfo) -> list[RunInfo]:
