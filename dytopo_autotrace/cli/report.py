@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,6 +14,9 @@ from dytopo_autotrace.cli.stored import reading, store_option
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.store.location import choose
 from dytopo_autotrace.store.model import RunInfo, RunRecords, said
+
+if TYPE_CHECKING:
+    from dytopo_autotrace.analyze.summary import RunSummary
 
 _RUNS_COMPARED: Final = 5
 """Earlier runs that are looked at for what fails in every run."""
@@ -53,14 +56,38 @@ def command(
 
     summary = summarize(records, before)
     if as_json:
-        from dytopo_autotrace.report import json_report
-
-        click.echo(json_report.render(summary))
+        click.echo(_json(summary, number, agent, failures, critical_path, what_if))
         return
     from dytopo_autotrace.report import terminal
 
     view = terminal.View(number, agent, failures, critical_path, what_if, verbose)
     terminal.render(summary, sys.stdout, view=view)
+
+
+def _json(
+    summary: RunSummary,
+    number: str,
+    agent: str,
+    failures: bool,
+    critical_path: bool,
+    what_if: bool,
+) -> str:
+    """All of the report, or the parts that the options ask for."""
+    from dytopo_autotrace.report import json_report
+
+    if not (number or agent or failures or critical_path or what_if):
+        return json_report.render(summary)
+    try:
+        return json_report.render_parts(
+            summary,
+            number=number,
+            agent=agent,
+            failures=failures,
+            critical_path=critical_path,
+            what_if=what_if,
+        )
+    except AutotraceError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _of_files(path: str) -> tuple[RunRecords, list[RunRecords]]:

@@ -81,3 +81,32 @@ def test_a_path_without_traces_is_refused_with_a_reason(tmp_path):
     done = CliRunner().invoke(report.command, [str(tmp_path)])
     assert done.exit_code == 1
     assert "trace-*.json" in done.output
+
+
+def test_json_has_the_parts_that_the_options_ask_for(tmp_path):
+    """`--agent`, `--round` and the others narrow the document down as they do the page."""
+    run = swarm()
+    (tmp_path / RUN_FILE).write_text(records_to_json(run))
+    whole = json.loads(said(tmp_path, "--json"))
+    agent = whole["activities"]["agents"][0]["agent"]
+    parts = json.loads(said(tmp_path, "--json", "--agent", agent, "--failures"))
+    assert parts.keys() >= {"verdict", "agent", "failures"}
+    assert "rules" not in parts
+    assert parts["failures"] == whole["failures"]
+    assert [row["name"] for row in parts["agent"]["rows"]] == [
+        row["name"] for row in whole["agents"] if row["name"] == agent
+    ]
+    number = whole["activities"]["rounds"][0]["round"]
+    told = json.loads(said(tmp_path, "--json", "--round", number))["round"]
+    assert told["activities"] == [
+        each for each in whole["activities"]["rounds"] if each["round"] == number
+    ]
+
+
+@pytest.mark.parametrize("option", ["--round", "--agent"])
+def test_json_of_what_is_not_there_is_refused(tmp_path, option):
+    """A program must not take an empty answer for one."""
+    (tmp_path / RUN_FILE).write_text(records_to_json(swarm()))
+    done = CliRunner().invoke(report.command, [str(tmp_path), "--json", option, "nowhere"])
+    assert done.exit_code == 1
+    assert "There is no" in done.output
