@@ -58,7 +58,7 @@ def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Slo
             by_role.setdefault(role, {})[agent] = good
     wall = covered_ns((root.start_ns, tree.end_ns(root)) for root in tree.roots)
 
-    spent = _spent(tree, owned, busy)
+    spent: dict[str, Counter[str]] = {}
     found: dict[str, SlowAgent] = {}
     for role in sorted(by_role, key=lambda role: (role != "worker", role != "llm", role)):
         agents = by_role[role]
@@ -76,6 +76,7 @@ def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Slo
                 continue
             if sum(waited) + sum(alone) < HELD_SHARE * wall:
                 continue
+            spent = spent or _spent(tree, owned, busy)
             spent_in, own = spent[name].most_common(1)[0]
             found[name] = SlowAgent(
                 agent=name,

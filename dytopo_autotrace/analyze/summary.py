@@ -220,6 +220,12 @@ def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
         for group in groups
         if not group.dead_agents and not group.first.rescued and not group.ambient
     ]
+    news = [group for group in left if not group.recurring]
+    before = ""
+    if left and not news:
+        before = f", as in every one of the {wording.count(left[0].recurring, 'run')} before"
+    # What every run has is no news beside what only this one has, nor beside a death.
+    left = news if news or parts else left
     if left:
         number_left = sum(group.count for group in left)
         other = "other " if parts else ""
@@ -228,7 +234,7 @@ def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
         what = f": {left[0].headline}" if len(left) == 1 else ""
         parts.append(
             f"{wording.count(number_left, f'{other}failure')}{whose} "
-            f"{'was' if number_left == 1 else 'were'} not made good{what}"
+            f"{'was' if number_left == 1 else 'were'} not made good{before}{what}"
         )
     return " and ".join(parts)
 

@@ -30,6 +30,7 @@ def test_what_every_run_before_had_is_told_after_what_is_new():
     summary = summarize(with_refused_write("unreadable"), before)
     new, known = summary.failures
     assert (new.recurring, known.recurring) == (0, 3)
+    assert summary.verdict.text.endswith("but developer was dead (all 3 calls failed).")
     page = page_of(summary)
     heading = page.index("THE SAME IN EVERY ONE OF THE 3 RUNS BEFORE")
     assert page.index("developer is dead") < heading < page.rindex("OSError in save")
@@ -42,6 +43,9 @@ def test_where_nothing_is_new_the_known_is_told_in_full():
     page = page_of(summary)
     assert "THE SAME IN EVERY ONE OF THE 2 RUNS BEFORE" in page
     assert "no space left" in page
+    assert "1 failure was not made good, as in every one of the 2 runs before: OSError in save" in (
+        summary.verdict.text
+    )
 
 
 def test_a_run_that_did_without_makes_it_news():
