@@ -224,11 +224,12 @@ class Run:
             self._outlets.wait()  # The background thread writes meanwhile what is to be kept.
         account.look_for_unreached(self._installation)
         self._end_recording()
+        if self._out is not None or self._report != "none":
+            self._cost = self._cost or self._measure_cost()
         if self._out is not None:
             self._write(self._out)
         if self._report != "none":
             _flush_stdout()
-            self._cost = self._cost or self._measure_cost()
             from dytopo_autotrace.collect.records import records_to_json  # noqa: PLC0415 - on use
             from dytopo_autotrace.report import show  # noqa: PLC0415
 
@@ -324,7 +325,8 @@ class Run:
         from dytopo_autotrace.observability import failure_analyzer  # noqa: PLC0415
 
         try:
-            write_run(directory, traces.all(), metrics, failure_analyzer.settled())
+            failed = failure_analyzer.settled()
+            write_run(directory, traces.all(), metrics, failed, self.records())
         except OSError as error:
             self._say(f"--out {directory}: not written: {error.strerror or error}")
 

@@ -55,7 +55,7 @@ def bottlenecks(
     """Find what held the records' run up; `groups` are its failures, the gravest first."""
     factor = parallelization(tree, busy)
     poles = long_poles(tree, owned, busy)
-    slow = slow_agents(tree, owned)
+    slow = slow_agents(tree, owned, busy)
     return Bottlenecks(
         factor,
         poles,

@@ -84,12 +84,18 @@ class Failure:
     effect_message: str
     culprits: tuple[Culprit, ...]
     """Of a timeout: what was running, longest first."""
+    cut_off: Culprit | None
+    """The outermost call that was cut off, and how long it had run; None if nothing was cut off."""
     agents: tuple[str, ...]
     round: str
     at_seconds: float
     """When the first attempt failed, since the first span began."""
     lost_seconds: float
     """From the start of the first attempt to the end of the last failed one."""
+    recovery_seconds: float | None
+    """Of what was made good: from the start of the first attempt to that of the call that succeeded."""
+    recovery_tokens: float | None
+    """Of what was made good: tokens of the failed attempts; None if no call tells of tokens."""
     operation_calls: int
     operation_successes: int
     """Of all calls of the origin's operation by the same agent in the records."""
@@ -151,6 +157,11 @@ class FailureGroup:
     where: str
     became: str
     remedy: str
+    recovery_seconds: float | None
+    """What making it good took, of all these failures added up; None if it was not made good."""
+    recovery_tokens: float | None
+    recurring: int = 0
+    """How many earlier runs of the program were looked at, if every one of them had it; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +216,12 @@ class SlowAgent:
     """Time in which those that ran beside it had finished and it had not."""
     alone_seconds: float
     """Time of its calls beside which no peer ran."""
+    rounds: tuple[str, ...]
+    """Rounds in which a call of its took as many times its peers' median as makes it slow."""
+    spent_in: str
+    """The operation in which it spent most of its own time."""
+    spent_share: float
+    """Of all its own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +248,8 @@ class Recommendation:
     """Ids of the spans that say so."""
     from_replay: bool = False
     """Whether a prediction is all that it is."""
+    slow_agent: str = ""
+    """The agent that it is about, if that it is slow is the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ failure with three attempts; a stub made of a caught exception is that failure's
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import Final
@@ -25,8 +25,13 @@ _PATH_LISTED: Final = 10
 NOT_RECORDED: Final = "(type not recorded)"
 
 
-def outcomes(tree: Tree, owned: Owners | None = None) -> Outcomes:
-    """Every failure in the records by its origin, in order of time; dead agents; cancellations."""
+def outcomes(
+    tree: Tree, owned: Owners | None = None, tokens: Mapping[int, float] | None = None
+) -> Outcomes:
+    """Every failure in the records by its origin, in order of time; dead agents; cancellations.
+
+    `tokens` are those that calls spent, by the id of the span that counts.
+    """
     owned = owned or owners(tree)
     cuts = cancelled(tree, owned)
     story = steps(tree, owned, carriers(tree), cuts.cut_off)
@@ -34,7 +39,7 @@ def outcomes(tree: Tree, owned: Owners | None = None) -> Outcomes:
     calls = _Calls(tree, owned)
     first_ns = tree.first_ns
     found = [
-        _failure(tree, owned, cuts, routes, calls, origins, first_ns)
+        _failure(tree, owned, cuts, routes, calls, origins, first_ns, tokens or {})
         for origins in routes.attempts_by_origin()
     ]
     found = _merge_cut_off_together(found)
@@ -139,6 +144,7 @@ def _failure(
     calls: _Calls,
     attempts: list[Span],
     first_ns: int,
+    tokens: Mapping[int, float],
 ) -> Failure:
     last = attempts[-1]
     way = routes.exit(last)
@@ -154,7 +160,7 @@ def _failure(
         lifted = list(takewhile(lambda s: tree.depths[s.id] >= lowest, ancestors(tree, origin)))
         crossed = (lifted + crossed)[:CROSSED_LISTED]
         above += len(lifted)
-    tried = len({routes.exit(each).step.span.id for each in attempts})
+    tries = {(step := routes.exit(each).step).span.id: step.span for each in attempts}
     fate, rescuer, handler = _fate(tree, last, way)
     first_end = min(tree.end_ns(each) for each in attempts)
     error = last.error
@@ -170,7 +176,7 @@ def _failure(
         path=_path(tree, running[0] if running else origin),
         passed_through=tuple(owned.place(span) for span in crossed),
         crossed=above,
-        attempts=tried + (fate == "retry"),
+        attempts=len(tries) + (fate == "retry"),
         fate=fate,
         rescuer=owned.place(rescuer) if rescuer else None,
         rescued_after_seconds=(tree.end_ns(rescuer) - first_end) / 1e9 if rescuer else None,
@@ -179,6 +185,7 @@ def _failure(
         effect=owned.place(way.effect) if way.effect else None,
         effect_message=way.effect.error.message if way.effect and way.effect.error else "",
         culprits=culprits,
+        cut_off=owned.culprit(tree, last) if last.id in cuts.cut_off else None,
         agents=_agents(owned, running or (last,)),
         round=owned.rounds[origin.id],
         at_seconds=(first_end - first_ns) / 1e9,
@@ -186,10 +193,27 @@ def _failure(
             max(tree.end_ns(each) for each in attempts) - min(each.start_ns for each in attempts)
         )
         / 1e9,
+        recovery_seconds=(
+            max(rescuer.start_ns - min(each.start_ns for each in tries.values()), 0) / 1e9
+            if rescuer
+            else None
+        ),
+        recovery_tokens=_spent(tree, tries.values(), tokens) if rescuer and tokens else None,
         operation_calls=done,
         operation_successes=succeeded,
         slowest_success_seconds=calls.slowest.get((running[0] if running else origin).operation),
     )
+
+
+def _spent(tree: Tree, calls: Iterable[Span], tokens: Mapping[int, float]) -> float:
+    """Tokens of calls and of all that was called below them."""
+    stack = list(calls)
+    spent = 0.0
+    while stack:
+        span = stack.pop()
+        spent += tokens.get(span.id, 0.0)
+        stack.extend(tree.children_of(span))
+    return spent
 
 
 def _fate(tree: Tree, last: Span, way: _Exit) -> tuple[Fate, Span | None, Span | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -38,7 +39,7 @@ def long_poles(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Long
     return tuple(sorted(found, key=lambda pole: -pole.seconds))
 
 
-def slow_agents(tree: Tree, owned: Owners) -> tuple[SlowAgent, ...]:
+def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[SlowAgent, ...]:
     """Agents whose median call takes three times their peers' or more, and that hold the others up.
 
     - Peers are the other agents of the same role; the median over them of their median calls.
@@ -57,6 +58,7 @@ def slow_agents(tree: Tree, owned: Owners) -> tuple[SlowAgent, ...]:
             by_role.setdefault(role, {})[agent] = good
     wall = covered_ns((root.start_ns, tree.end_ns(root)) for root in tree.roots)
 
+    spent: dict[str, Counter[str]] = {}
     found: dict[str, SlowAgent] = {}
     for role in sorted(by_role, key=lambda role: (role != "worker", role != "llm", role)):
         agents = by_role[role]
@@ -74,6 +76,8 @@ def slow_agents(tree: Tree, owned: Owners) -> tuple[SlowAgent, ...]:
                 continue
             if sum(waited) + sum(alone) < HELD_SHARE * wall:
                 continue
+            spent = spent or _spent(tree, owned, busy)
+            spent_in, own = spent[name].most_common(1)[0]
             found[name] = SlowAgent(
                 agent=name,
                 role=role,
@@ -86,10 +90,28 @@ def slow_agents(tree: Tree, owned: Owners) -> tuple[SlowAgent, ...]:
                 alone_calls=len(alone),
                 waited_seconds=sum(waited) / 1e9,
                 alone_seconds=sum(alone) / 1e9,
+                rounds=_slow_rounds(tree, owned, calls, peers),
+                spent_in=spent_in,
+                spent_share=own / (spent[name].total() or 1),
             )
     return tuple(
         sorted(found.values(), key=lambda each: -(each.waited_seconds + each.alone_seconds))
     )
+
+
+def _slow_rounds(
+    tree: Tree, owned: Owners, calls: list[Span], peers_seconds: float
+) -> tuple[str, ...]:
+    slow = (span for span in calls if tree.seconds(span) >= peers_seconds * SLOW_RATIO)
+    return tuple(dict.fromkeys(owned.rounds[span.id] for span in slow if owned.rounds[span.id]))
+
+
+def _spent(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> dict[str, Counter[str]]:
+    """Own time by agent and operation."""
+    spent: dict[str, Counter[str]] = {}
+    for span in tree.spans:
+        spent.setdefault(owned.agents[span.id], Counter())[span.operation] += busy[span.id]
+    return spent
 
 
 def _troubled(tree: Tree) -> set[int]:

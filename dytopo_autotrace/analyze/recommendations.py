@@ -80,8 +80,7 @@ def _predicted(
         if each.kind == kind and each.subject == subject:
             return replace(
                 said,
-                message=f"{said.message} Replayed with {each.text}, the run takes "
-                f"{wording.seconds(each.saved_seconds)} less.",
+                message=f"{said.message} {wording.replayed(each.text, each.saved_seconds)}",
                 saved_seconds=each.saved_seconds,
                 sureness=each.sureness,
                 evidence=each.evidence,
@@ -117,26 +116,12 @@ def _about_failure(group: FailureGroup) -> Recommendation:
 
 def about_slow_agent(slow: SlowAgent) -> Recommendation:
     """How much slower than its peers it is, and who waits for it."""
-    mine, theirs = wording.seconds_alike(slow.p50_seconds, slow.peers_p50_seconds)
-    peers = "its peer" if slow.peers == 1 else "its peers"
-    waits = []
-    if slow.last_calls:
-        which = "every tier waits for it"
-        if slow.last_calls < slow.calls:
-            which = (
-                f"in {slow.last_calls} of its {wording.count(slow.calls, 'call')} "
-                "those beside it finished first and waited"
-            )
-        waits.append(f"{which}, {wording.seconds(slow.waited_seconds)} in all")
-    if slow.alone_calls:
-        waits.append(
-            f"in {slow.alone_calls} it ran alone, {wording.seconds(slow.alone_seconds)} in all"
-        )
     return Recommendation(
         "high",
         "long_poles",
-        f"{slow.agent} is {slow.ratio:.1f}x slower than {peers} (p50 {mine} against {theirs}) "
-        f"and {'; '.join(waits)}. Give it a faster model or less context, or split its work.",
+        f"{wording.slowness(slow)} ({wording.slow_medians(slow)}) and {wording.held_up(slow)}. "
+        f"{wording.SLOW_REMEDY}",
+        slow_agent=slow.agent,
     )
 
 

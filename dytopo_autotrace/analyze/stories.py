@@ -35,12 +35,17 @@ def is_ambient(failure: Failure) -> bool:
     )
 
 
+def without_numbers(message: str) -> str:
+    """A message without what differs from one time to the next: numbers, addresses, ids."""
+    return _VARYING.sub("#", message)
+
+
 def _signature(failure: Failure) -> tuple[object, ...]:
     return (
         failure.kind,
         failure.certain,
         failure.error_type,
-        _VARYING.sub("#", failure.message),
+        without_numbers(failure.message),
         failure.origin.operation,
         failure.fate,
         failure.attempts if failure.fate == "retry" else 0,
@@ -72,6 +77,7 @@ def _causes_of_death(
 def _group(failures: list[Failure], dead: tuple[DeadAgent, ...]) -> FailureGroup:
     first = failures[0]
     agents = Counter(agent for failure in failures for agent in failure.agents)
+    taken, spent = wording.recovery(failures)
     return FailureGroup(
         first=first,
         count=len(failures),
@@ -84,6 +90,8 @@ def _group(failures: list[Failure], dead: tuple[DeadAgent, ...]) -> FailureGroup
         where=wording.where(failures),
         became=wording.became(failures),
         remedy=_remedy(first),
+        recovery_seconds=taken,
+        recovery_tokens=spent,
     )
 
 
@@ -101,7 +109,11 @@ def _remedy(failure: Failure) -> str:
     if failure.frame is not None and not is_known(kind, failure.message):
         file, line, _ = failure.frame
         return f"Look at line {line} of {file}, and at what it was given."
-    return " ".join(suggestions(component, kind, failure.message)[:2])
+    said = suggestions(component, kind, failure.message)
+    if failure.fate == "retry":
+        # What else could be tried is for those to whom trying again was no help.
+        return f"{said[0]} Trying again was enough this time; keep the retries."
+    return " ".join(said[:2])
 
 
 def _gravity(group: FailureGroup) -> tuple[object, ...]:

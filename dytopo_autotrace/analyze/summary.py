@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from dytopo_autotrace.analyze.findings import (
 from dytopo_autotrace.analyze.infection import Infection, infections
 from dytopo_autotrace.analyze.outcomes import outcomes
 from dytopo_autotrace.analyze.ownership import Owners, owners
+from dytopo_autotrace.analyze.recurring import marked
 from dytopo_autotrace.analyze.spending import Spending, Usage, leaf_usage, spending
 from dytopo_autotrace.analyze.stories import stories
 from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
@@ -113,14 +114,14 @@ class RunSummary:
     remarks: tuple[str, ...]
 
 
-def summarize(run: RunRecords) -> RunSummary:
-    """Work out what a report shows about a run."""
+def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
+    """Work out what a report shows about a run; `before` are earlier runs of the same program."""
     tree = build(run.spans, run.now_ns or None)
     owned = owners(tree)
     busy = busy_ns(tree)
-    found = outcomes(tree, owned)
-    groups = stories(found)
     usage = leaf_usage(tree)
+    found = outcomes(tree, owned, {span_id: each.total for span_id, each in usage.items()})
+    groups = marked(stories(found), before)
     rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
     messages = topology(tree, owned)
     graph = dependencies(tree)
@@ -194,7 +195,7 @@ def _verdict(
         else ""
     )
     if slow:
-        names = [f"{each.agent} is {each.ratio:.1f}x slower than its peers" for each in slow]
+        names = [wording.slowness(each) for each in slow]
         beside = f" But {wording.listing(names, 3)}.{beside}"
     if rescued:
         number = sum(group.count for group in rescued)
@@ -219,6 +220,12 @@ def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
         for group in groups
         if not group.dead_agents and not group.first.rescued and not group.ambient
     ]
+    news = [group for group in left if not group.recurring]
+    before = ""
+    if left and not news:
+        before = f", as in every one of the {wording.count(left[0].recurring, 'run')} before"
+    # What every run has is no news beside what only this one has, nor beside a death.
+    left = news if news or parts else left
     if left:
         number_left = sum(group.count for group in left)
         other = "other " if parts else ""
@@ -227,7 +234,7 @@ def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
         what = f": {left[0].headline}" if len(left) == 1 else ""
         parts.append(
             f"{wording.count(number_left, f'{other}failure')}{whose} "
-            f"{'was' if number_left == 1 else 'were'} not made good{what}"
+            f"{'was' if number_left == 1 else 'were'} not made good{before}{what}"
         )
     return " and ".join(parts)
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dytopo_autotrace.collect.span import NOT_CALLS, SCOPE_ROLE, Span
+
+CLOCKS_APART_NS: Final = 10_000_000
+"""How far the clocks of two processes may differ before it is worth a remark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,11 @@ def build(spans: Iterable[Span], now_ns: int | None = None, *, as_recorded: bool
                 roots.append(root)
                 _walk(root, children, ordered, depths)
 
+    early = sum(
+        span.start_ns < parent.start_ns - CLOCKS_APART_NS
+        for span in ordered
+        if (parent := parents.get(span.id)) is not None
+    )
     return Tree(
         tuple(ordered),
         tuple(roots),
@@ -130,7 +139,7 @@ def build(spans: Iterable[Span], now_ns: int | None = None, *, as_recorded: bool
         tuple(scopes),
         within,
         tuple(others),
-        _remarks(orphans, repeated, backwards, circles, running),
+        _remarks(orphans, repeated, backwards, early, circles, running),
     )
 
 
@@ -232,7 +241,12 @@ def _cut_circle(span: Span, parents: dict[int, Span], children: dict[int, list[S
 
 
 def _remarks(
-    orphans: int, repeated: int, backwards: int, circles: int, running: dict[str, int]
+    orphans: int,
+    repeated: int,
+    backwards: int,
+    early: int,
+    circles: int,
+    running: dict[str, int],
 ) -> tuple[str, ...]:
     remarks = []
     if running:
@@ -250,6 +264,11 @@ def _remarks(
         remarks.append(f"{_spans(repeated)} with an id seen before, left out.")
     if backwards:
         remarks.append(f"{_spans(backwards)} with an end before the start, counted as no time.")
+    if early:
+        remarks.append(
+            f"{_spans(early)} began before their caller: a clock was set or differs, "
+            "and times across it are wrong."
+        )
     if circles:
         remarks.append(
             f"{circles} {'circle' if circles == 1 else 'circles'} of parents, "

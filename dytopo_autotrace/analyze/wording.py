@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from dytopo_autotrace.analyze.findings import DeadAgent, Failure, FailureGroup, Place
+from dytopo_autotrace.analyze.findings import (
+    DeadAgent,
+    Failure,
+    FailureGroup,
+    Place,
+    SlowAgent,
+)
 
 _MESSAGE_SHOWN: Final = 240
 _WORD: Final = 20
+SAME_AGE: Final = 1.05
+"""Calls whose ages are no further apart than this were cut off by the same limit, most likely."""
+_CONDITION: Final = ("failed_if held:", "its rule calls such a result failed:")
+SLOW_REMEDY: Final = "Give it a faster model or less context, or split its work."
 
 
 def seconds(value: float) -> str:
@@ -108,18 +118,55 @@ def death(dead: DeadAgent) -> str:
     return f"{dead.agent} is dead: {what}{in_rounds(dead.rounds)}"
 
 
+def slowness(slow: SlowAgent) -> str:
+    """How much slower than its peers an agent is."""
+    return f"{slow.agent} is {slow.ratio:.1f}x slower than {'its peer' if slow.peers == 1 else 'its peers'}"
+
+
+def slow_medians(slow: SlowAgent) -> str:
+    """`p50 1.12 s against 0.17 s`: the median call of an agent and that of its peers."""
+    mine, theirs = seconds_alike(slow.p50_seconds, slow.peers_p50_seconds)
+    return f"p50 {mine} against {theirs}"
+
+
+def slow_cause(slow: SlowAgent) -> str:
+    """Where a slow agent's time went."""
+    mine, theirs = seconds_alike(slow.p50_seconds, slow.peers_p50_seconds)
+    return (
+        f"{slow.spent_share:.0%} of its own time went to {slow.spent_in}. Half of its calls take "
+        f"{mine} or more, half of its peers' {theirs}."
+    )
+
+
+def held_up(slow: SlowAgent) -> str:
+    """Who waited for a slow agent, and how long."""
+    waits = []
+    if slow.last_calls:
+        which = "every tier waits for it"
+        if slow.last_calls < slow.calls:
+            which = (
+                f"in {slow.last_calls} of its {count(slow.calls, 'call')} "
+                "those beside it finished first and waited"
+            )
+        waits.append(f"{which}, {seconds(slow.waited_seconds)} in all")
+    if slow.alone_calls:
+        waits.append(f"in {slow.alone_calls} it ran alone, {seconds(slow.alone_seconds)} in all")
+    return "; ".join(waits)
+
+
+def replayed(change: str, saved_seconds: float) -> str:
+    """What the replay with a change predicts."""
+    return f"Replayed with {change}, the run takes {seconds(saved_seconds)} less."
+
+
 def cause(failures: Sequence[Failure]) -> str:
     """Type, message and the line that raised; of time that ran out, what was running."""
     first = failures[0]
     if not first.certain:
-        who = "They were" if len(first.culprits) > 1 else "It was"
-        return (
-            f"{_running(failures)} {who} cancelled, by a timeout or by the caller: "
-            "which, no record says."
-        )
+        return f"{_running(failures)} {_cut_off(failures)}"
     message = f": {clip(first.message, _MESSAGE_SHOWN)}" if first.message else ""
     if first.kind == "soft":
-        return f"nothing was raised{message.replace(':', ';', 1)}"
+        return f"nothing was raised{message.replace(':', ';', 1).replace(*_CONDITION)}"
     text = first.error_type + message
     if first.frame is not None:
         file, line, function = first.frame
@@ -148,7 +195,7 @@ def where(failures: Sequence[Failure]) -> str:
 def became(failures: Sequence[Failure]) -> str:
     """What happened next, as the tree shows it; of several failures, what holds for all."""
     first = failures[0]
-    parts = [_attempts(failures), _crossing(first), _end(failures)]
+    parts = [_attempts(failures), _crossing(first), _end(failures), _recovery(failures)]
     calls = first.operation_calls
     if first.operation_successes == 0 and calls > 1 and first.kind != "soft":
         whose = f"{first.agents[0]}'s" if len(first.agents) == 1 else "the"
@@ -177,6 +224,21 @@ def _running(failures: Sequence[Failure]) -> str:
     return f"{text}."
 
 
+def _cut_off(failures: Sequence[Failure]) -> str:
+    """That they were cancelled, and whether always at the same age, as by a time limit."""
+    first = failures[0]
+    cut = [each.cut_off for each in failures if each.cut_off is not None]
+    ages = [each.ran_seconds for each in cut]
+    names = {each.place.operation for each in cut}
+    if len(cut) > 1 and len(names) == 1 and max(ages) <= min(ages) * SAME_AGE:
+        return (
+            f"{names.pop()} was cancelled {_between(ages)} after its start each time, as by a "
+            "time limit: by which, no record says."
+        )
+    who = "They were" if len(first.culprits) > 1 else "It was"
+    return f"{who} cancelled, by a timeout or by the caller: which, no record says."
+
+
 def _attempts(failures: Sequence[Failure]) -> str:
     failed = sorted({each.attempts - (each.fate == "retry") for each in failures})
     if failed[-1] < 2:
@@ -195,6 +257,25 @@ def _crossing(failure: Failure) -> str:
         return changed
     names = list(dict.fromkeys(place.operation for place in failure.passed_through))
     return f"It passed through {listing(names, 4)}. {changed}".strip()
+
+
+def _recovery(failures: Sequence[Failure]) -> str:
+    """What making it good took."""
+    taken, spent = recovery(failures)
+    if taken is None:
+        return ""
+    in_all = " in all" if len(failures) > 1 else ""
+    if spent:
+        return f"That cost {seconds(taken)} and {spent:,.0f} tokens{in_all}."
+    untold = "" if spent is None else "; the failed attempts told of no tokens"
+    return f"That cost {seconds(taken)}{in_all}{untold}."
+
+
+def recovery(failures: Sequence[Failure]) -> tuple[float | None, float | None]:
+    """Seconds and tokens that making them good took, added up; None where that is not known."""
+    taken = [each.recovery_seconds for each in failures if each.recovery_seconds is not None]
+    spent = [each.recovery_tokens for each in failures if each.recovery_tokens is not None]
+    return (sum(taken) if taken else None), (sum(spent) if spent else None)
 
 
 def _end(failures: Sequence[Failure]) -> str:
@@ -225,5 +306,5 @@ def _end(failures: Sequence[Failure]) -> str:
     if not first.certain:
         return f"{handler} went on without it."
     if first.kind == "soft":
-        return f"{handler} went on with it."
+        return f"{handler} went on with it and ended normally."
     return f"{handler} swallowed it: it ended normally, and nothing else did the work."

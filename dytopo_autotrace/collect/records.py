@@ -19,6 +19,8 @@ RuleCondition = Literal[
     "woven", "never_imported", "never_called", "nothing_matched", "refused", "failed", "off"
 ]
 
+RUN_FILE: Final = "run.json"
+"""What `--out` calls the records of a run in its directory."""
 _DEEPEST: Final = 8
 """Levels of nesting kept of a captured value."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from dytopo_autotrace.collect.records import RunRecords, records_from_json
+from dytopo_autotrace.collect.records import RUN_FILE, RunRecords, records_from_json
 from dytopo_autotrace.errors import UsageError
 from dytopo_autotrace.importing import build, classic, jaeger, otlp, zipkin
 from dytopo_autotrace.importing.foreign import Findings, ForeignSpan
@@ -24,7 +24,7 @@ _GZIP: Final = b"\x1f\x8b"
 
 
 def read(path: str | os.PathLike[str]) -> RunRecords:
-    """The records in a file, or in the traces of a directory that `--out` wrote.
+    """The records in a file, or in a directory that `--out` wrote: its run.json, else its traces.
 
     Raises:
         UsageError: there is no such file, or it is none of the formats.
@@ -32,7 +32,8 @@ def read(path: str | os.PathLike[str]) -> RunRecords:
     name = os.fspath(path)
     try:
         if Path(name).is_dir():
-            return _read_directory(Path(name))
+            whole = Path(name, RUN_FILE)
+            return read(whole) if whole.is_file() else _read_directory(Path(name))
         data = Path(name).read_bytes()
     except OSError as error:
         raise UsageError(f"{name}: cannot be read: {error.strerror or error}.") from error

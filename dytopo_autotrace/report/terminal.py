@@ -17,6 +17,7 @@ from rich.text import Text
 from dytopo_autotrace.analyze import wording
 from dytopo_autotrace.analyze.findings import AgentRow, FailureGroup, Level
 from dytopo_autotrace.analyze.infection import Infection
+from dytopo_autotrace.analyze.recurring import is_weather
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.analyze.timing import SWARM_ROLES
 from dytopo_autotrace.collect.records import RuleCondition, RuleState
@@ -30,6 +31,7 @@ WIDTH: Final = 80
 _NARROWEST: Final = 30
 _WIDEST: Final = 120
 _FAILURES_SHOWN: Final = 5
+_SLOW_SHOWN: Final = 3
 _AGENTS_SHOWN: Final = 24
 _OTHERS_SHOWN: Final = 5
 _OPERATIONS_SHOWN: Final = 5
@@ -173,6 +175,7 @@ def _told(groups: Sequence[FailureGroup], summary: RunSummary, width: int) -> It
 def _everything(summary: RunSummary, width: int, view: View) -> Sequence[Iterator[Line]]:
     return (
         _failures(summary, width),
+        _slow_agents(summary, width),
         _header(summary, width),
         _agents(summary, width),
         _operations(summary, width),
@@ -190,7 +193,8 @@ def _everything(summary: RunSummary, width: int, view: View) -> Sequence[Iterato
 
 
 def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
-    told = [group for group in summary.failures if not group.ambient]
+    told = [g for g in summary.failures if not (g.ambient or is_weather(g))]
+    weather = [g for g in summary.failures if is_weather(g) and not g.ambient]
     ambient = [group for group in summary.failures if group.ambient]
     if told:
         yield "WHAT FAILED, AND WHAT BECAME OF IT", HEADING
@@ -200,6 +204,15 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
         count = sum(group.count for group in more)
         names = wording.listing([group.headline for group in more], 3)
         yield from item("", f"and {wording.count(count, 'failure')} more: {names}", width)
+    if weather:
+        runs = wording.count(weather[0].recurring, "run")
+        yield f"THE SAME IN EVERY ONE OF THE {runs.upper()} BEFORE", HEADING
+    for number, group in enumerate(weather[:_FAILURES_SHOWN], len(told) + 1):
+        if told:  # new failures are what is looked at; these are known
+            text = f"{group.headline}{wording.times(group)}"
+            yield from item(f"{number}.", text, width, style=QUIET, most=2)
+        else:
+            yield from _failure(number, group, summary, width)
     if ambient:
         count = sum(group.count for group in ambient)
         names = wording.listing([group.headline for group in ambient], 4)
@@ -219,8 +232,11 @@ def _failures(summary: RunSummary, width: int) -> Iterator[Line]:
 
 def _failure(number: int, group: FailureGroup, summary: RunSummary, width: int) -> Iterator[Line]:
     style = "green" if group.first.rescued else "red"
+    runs = wording.count(group.recurring, "run")
+    before = f", as in every one of the {runs} before" if group.recurring else ""
     for dead in group.dead_agents:
-        yield from item(f"{number}.", wording.death(dead), width, style=f"bold {style}")
+        text = f"{wording.death(dead)}{before}"
+        yield from item(f"{number}.", text, width, style=f"bold {style}")
     title = group.headline + wording.times(group)
     told = {dead.agent for dead in group.dead_agents}
     if not told or any(name not in told for name, _ in group.agents):
@@ -233,6 +249,25 @@ def _failure(number: int, group: FailureGroup, summary: RunSummary, width: int) 
         if each.agent in names:
             yield from labelled("spread", _spread(each), width)
     yield from labelled("do", group.remedy, width)
+
+
+def _slow_agents(summary: RunSummary, width: int) -> Iterator[Line]:
+    """Agents that the others wait for, and why."""
+    if summary.slow_agents:
+        yield "WHO IS SLOW, AND WHO WAITS FOR IT", HEADING
+    for number, slow in enumerate(summary.slow_agents[:_SLOW_SHOWN], 1):
+        title = f"{wording.slowness(slow)}{wording.in_rounds(slow.rounds)}"
+        yield from item(f"{number}.", title, width, style="bold yellow")
+        yield from labelled("cause", wording.slow_cause(slow), width)
+        yield from labelled("waits", wording.held_up(slow), width)
+        remedy = [wording.SLOW_REMEDY] + [
+            wording.replayed(each.text, each.saved_seconds)
+            for each in summary.what_if.predictions
+            if each.kind == "faster_agent" and each.subject == slow.agent
+        ]
+        yield from labelled("do", " ".join(remedy), width)
+    if more := summary.slow_agents[_SLOW_SHOWN:]:
+        yield from item("", f"and {wording.listing([each.agent for each in more], 3)}", width)
 
 
 def _spread(found: Infection) -> str:
@@ -332,7 +367,7 @@ def _recommendations(summary: RunSummary, width: int) -> Iterator[Line]:
     told = [
         each
         for each in summary.recommendations
-        if each.category not in _TOLD_ABOVE and not each.from_replay
+        if each.category not in _TOLD_ABOVE and not each.from_replay and not each.slow_agent
     ]
     if told:
         yield "WHAT TO DO ABOUT SPEED" if summary.failures else "WHAT TO DO", HEADING

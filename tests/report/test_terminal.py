@@ -72,10 +72,11 @@ def test_a_dead_agent_is_explained_on_one_screen():
 
 
 def test_a_timeout_says_what_ran_and_no_more_than_is_known():
-    """The culprit, how long, and that the cause of the cancellation is not recorded."""
+    """The culprit, how long, that it looks like a limit, and that none is recorded."""
     text = one_line(shown(run(swarm("timeout"))))
     assert "chat_attempt had run 2.00 s; those that succeeded took 0.22 s at most." in text
-    assert "by a timeout or by the caller: which, no record says." in text
+    assert "exec_agent was cancelled 2.00 s after its start each time" in text
+    assert "as by a time limit: by which, no record says." in text
 
 
 def test_a_rescued_failure_says_how():
