@@ -97,6 +97,12 @@ class Run:
                 f"{self._argv[0]} is compiled code: rules on its own functions need its source"
             )
 
+    def contain(self, where: str, fault: Exception) -> None:
+        """Count a fault of ours that was kept from the program."""
+        weaver = self._installation.weaver
+        if weaver is not None:
+            weaver.ledger.faults.append(f"{where}: {type(fault).__name__}: {fault}")
+
     def begin(self) -> None:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)

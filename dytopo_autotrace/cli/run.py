@@ -184,9 +184,11 @@ def _ready(argv: list[str]) -> tuple[Options, launch.Program, Run | None]:
 
 
 def _watch(options: Options, program: launch.Program) -> Run | None:
-    if is_disabled() or (isinstance(program, launch.Script) and program.code is None):
+    if isinstance(program, launch.Script) and program.code is None:
         return None
     try:
+        if is_disabled():
+            return None
         from dytopo_autotrace.run import watch
 
         ruleset = _rules(options, program)

@@ -57,7 +57,10 @@ def make(__function, __entry, __exit, __again, __raised, __handed_back):
                 __record[5] = __ended
         except __Exception:
             __switch.missed += 1
-        {if_current}__put(__after)
+        try:
+            {if_current}__put(__after)
+        except __Exception:
+            __switch.missed += 1
         {return_}
     return advice
 """.replace("__", OURS)
@@ -65,14 +68,23 @@ _CALL: Final = """if __record is None:
             try:
                 return {await_}__function({arguments})
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 raise
         try:
-            __put(__record)
+            try:
+                __put(__record)
+            except __Exception:
+                __switch.missed += 1
             __result = {await_}__function({arguments})
         except __BaseException as __flying:
             {failed}
-            {if_current}__put(__after)
+            try:
+                {if_current}__put(__after)
+            except __Exception:
+                __switch.missed += 1
             raise
         {hand_back}""".replace("__", OURS)
 _FAILED: Final = """try:
@@ -89,7 +101,10 @@ _ITERATE: Final = """if __record is None:
             try:
                 return (yield from __function({arguments}))
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 raise
         __inner = __function({arguments})
         {loop}""".replace("__", OURS)

@@ -51,18 +51,27 @@ _LOOP: Final = """
         __begun = False
         __mine = __record
         if __record is not None:
-            __put(__record)
+            try:
+                __put(__record)
+            except __Exception:
+                __switch.missed += 1
         while True:
             try:
                 {step}
             {stop}
                 break
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 if __record is None:
                     raise
                 {failed}
-                {if_current}__put(__after)
+                try:
+                    {if_current}__put(__after)
+                except __Exception:
+                    __switch.missed += 1
                 raise
             __sent = __thrown = None
             if __record is not None:
@@ -77,11 +86,17 @@ _LOOP: Final = """
             try:
                 __sent = yield __held.pop()
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 __thrown = __flying
             if __record is not None:
-                __after = __get()
-                __put(__mine)
+                try:
+                    __after = __get()
+                    __put(__mine)
+                except __Exception:
+                    __switch.missed += 1
 """.replace("__", OURS)
 _IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
 
@@ -141,7 +156,10 @@ _HANDED_BACK: Final = """
         __after = __get()
         {loop}
         __returned(__result)
-        {if_current}__put(__after)
+        try:
+            {if_current}__put(__after)
+        except __Exception:
+            __switch.missed += 1
         {return_}
 """.replace("__", OURS)
 

@@ -70,6 +70,13 @@ class Weaver:
         if not self.switch.on:
             return raw  # Code woven at its source stays when the rest is taken out.
         try:
+            return self._decorated(rule, place, qualname, raw)
+        except Exception as fault:
+            self.ledger.faults.append(f"{place}: {type(fault).__name__}: {fault}")
+            return raw
+
+    def _decorated(self, rule: Rule, place: str, qualname: str, raw: Any) -> Any:
+        try:
             woven = self.weave(rule, qualname, raw)
         except Refusal as refusal:
             self.ledger.note(rule.name, place, "refused", str(refusal))

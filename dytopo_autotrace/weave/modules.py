@@ -118,9 +118,12 @@ class Modules:
         except (SyntaxError, ValueError):
             return None  # Compiled without us, it raises what the host expects.
         except Exception as fault:
-            self._ledger.faults.append(f"{filename}: {type(fault).__name__}: {fault}")
+            self.contain(filename, fault)
             return None
-        self._note_missing(known_as, defined, only_unreachable=only_unreachable)
+        try:
+            self._note_missing(known_as, defined, only_unreachable=only_unreachable)
+        except Exception as fault:
+            self.contain(filename, fault)
         return code
 
     def _decorator_for(self, known_as: tuple[str, ...], qualname: str) -> Decorator | None:
@@ -173,7 +176,7 @@ class Modules:
             news = [each for name, each in sys.modules.copy().items() if name not in known]
             rebind_aliases(replaced, (module, *news))
         except Exception as fault:
-            self._count(module, fault)
+            self.contain(_name_of(module), fault)
 
     def _weave(self, module: ModuleType) -> Replaced:
         self.seen.add(module.__name__)
@@ -186,9 +189,8 @@ class Modules:
             adopt(module, self._classic_names(), self._ledger)
         return replaced
 
-    def _count(self, module: ModuleType, fault: Exception) -> None:
-        name = names_in(module).get("__name__")
-        self._ledger.faults.append(f"{name}: {type(fault).__name__}: {fault}")
+    def contain(self, where: str, fault: Exception) -> None:
+        self._ledger.faults.append(f"{where}: {type(fault).__name__}: {fault}")
 
     def weave_loaded(self) -> None:
         """Weave the modules that were imported before we came."""
@@ -198,7 +200,7 @@ class Modules:
                 try:
                     self._weave_loaded(name, module, replaced)
                 except Exception as fault:
-                    self._count(module, fault)
+                    self.contain(name, fault)
         rebind_aliases(replaced, loaded_modules())
 
     def _weave_loaded(self, name: str, module: ModuleType, replaced: Replaced) -> None:
@@ -221,6 +223,10 @@ class Modules:
                 self._unfinished.append(module)
             else:
                 self.executed(module, ())
+
+
+def _name_of(module: ModuleType) -> str:
+    return str(names_in(module).get("__name__"))
 
 
 def _is_asleep(module: ModuleType) -> bool:
