@@ -6,8 +6,10 @@ if TYPE_CHECKING:
     from dytopo_autotrace.collect.carrier import extracted, inject
     from dytopo_autotrace.collect.tracing import TraceContext
     from dytopo_autotrace.weave.decorators import traced
+    from dytopo_autotrace.weave.observers import Call
 
 __all__ = [
+    "Call",
     "Installation",
     "TraceContext",
     "extracted",
@@ -19,6 +21,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Call": "weave.observers",
     "Installation": "agent",
     "TraceContext": "collect.tracing",
     "extracted": "collect.carrier",

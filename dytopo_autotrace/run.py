@@ -21,6 +21,7 @@ from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.stalls import Stalls
 from dytopo_autotrace.collect.tracing import traces
 from dytopo_autotrace.weave import workers
+from dytopo_autotrace.weave.observers import say
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,6 +72,8 @@ class Run:
         self._outlets: Outlets | None = None
         self.id = f"{random.SystemRandom().getrandbits(128):032x}"
         self._directory = agent.working_directory()
+        if installation.weaver is not None:
+            installation.weaver.say = self._say
         self._joins = joins
         self._joined_ns = 0
         self._is_over = False
@@ -504,15 +507,5 @@ def _flush_stdout() -> None:
     """What the program printed comes before what is said about it."""
     try:
         sys.stdout.flush()
-    except Exception:
-        pass
-
-
-def say(text: str) -> None:
-    """A line on stderr, if there still is one."""
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(f"dytopo-autotrace: {text}\n")
     except Exception:
         pass

@@ -53,6 +53,7 @@ _LOOP: Final = """
         if __record is not None:
             try:
                 __put(__record)
+                {on_start}
             except __Exception:
                 __switch.missed += 1
         while True:
@@ -101,15 +102,17 @@ _LOOP: Final = """
 _IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
 
 
-def loop(*, is_async: bool, failed: str) -> str:
+def loop(*, is_async: bool, failed: str, on_start: str = "pass") -> str:
     """Source of an iteration, for the body of an advice that has its `record` and its `inner`.
 
     Args:
         failed: statement that ends the record when the iteration raises.
+        on_start: statement that shows the call to an observer.
     """
     return _LOOP.format(
         step=_STEP_LATER if is_async else _STEP,
         stop=_STOP_LATER if is_async else _STOP,
+        on_start=on_start,
         failed=failed.replace("\n", "\n    "),
         if_current=_IF_CURRENT if is_async else "",
     )
