@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dytopo_autotrace.agent import Installation, install, uninstall
+    from dytopo_autotrace.agent import Installation, install, reload, uninstall
     from dytopo_autotrace.collect.carrier import extracted, inject
     from dytopo_autotrace.collect.tracing import TraceContext
     from dytopo_autotrace.weave.decorators import traced
@@ -15,6 +15,7 @@ __all__ = [
     "extracted",
     "inject",
     "install",
+    "reload",
     "traced",
     "uninstall",
 ]
@@ -27,6 +28,7 @@ _HOMES = {
     "extracted": "collect.carrier",
     "inject": "collect.carrier",
     "install": "agent",
+    "reload": "agent",
     "traced": "weave.decorators",
     "uninstall": "agent",
 }

@@ -54,9 +54,11 @@ class Run:
         store: str | None = None,
         quiet: bool = False,
         children: bool = True,
+        watch_rules: bool = False,
         joins: Mapping[str, Any] | None = None,
     ) -> None:
         self._installation = installation
+        self._watches_rules = watch_rules
         self._argv = argv
         self._report = "none" if quiet else report
         # Settled now: programs change their working directory.
@@ -115,11 +117,16 @@ class Run:
         pipeline.consumers.append(self._stalls.learn)
         pipeline.watchers.append(self._stalls.look)
         pipeline.watchers.append(self._loops.look)
+        if self._watches_rules:
+            from dytopo_autotrace.watch_rules import RuleWatch  # noqa: PLC0415 - only if asked for
+
+            pipeline.watchers.append(RuleWatch(self._installation, self._say).look)
         if self._store is not None:
             self._open_intake()
         if self._watches_children and self._installation.weaver is not None:
             self._children = Children(self._what_children_are_told())
             self._children.put_in(self._installation.weaver.ledger)
+            self._installation.reloaded.append(self._children.put_in)
             if self._intake is not None and hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self._forked)
         try:
@@ -448,6 +455,7 @@ def watch(
     strict: bool = False,
     quiet: bool = False,
     children: bool = True,
+    watch_rules: bool = False,
     joins: Mapping[str, Any] | None = None,
 ) -> Run:
     """Install for one run of a program, and say what is wrong with the rules.
@@ -467,6 +475,7 @@ def watch(
         store=store,
         quiet=quiet,
         children=children and (installation.ruleset is None or installation.ruleset.children),
+        watch_rules=watch_rules,
         joins=joins,
     )
 

@@ -110,6 +110,8 @@ class Weaver:
             self.ledger.note(rule.name, place, "failed", f"{type(fault).__name__}: {fault}")
         else:
             self.ledger.note(rule.name, place, "woven")
+            if "." not in qualname:
+                self.ledger.at_source[id(woven)] = (woven, raw)
             return woven
         return raw
 

@@ -57,7 +57,13 @@ class Modules:
         """Names of the modules that were executed or woven, whether or not anything matched."""
         # First in, so that it comes last, after everything in its own place: names that were bound
         # to what we wove while it was there.
-        self._ledger.undo.append(lambda: rebind_aliases(self._ledger.replaced, loaded_modules()))
+        self._ledger.undo.append(
+            lambda: rebind_aliases(
+                {**self._ledger.at_source, **self._ledger.replaced}, loaded_modules()
+            )
+        )
+        self.successor: Modules | None = None
+        """What weaves by the rules that took the place of these."""
 
     def names(self, module_name: str, rule: Rule) -> bool:
         """Whether a rule has a target in a module."""
@@ -132,9 +138,21 @@ class Modules:
             if rule is not None:
                 # Woven below the decorators, a call has the name of the function all the same.
                 named = qualname.removesuffix(".__wrapped__")
-                place = f"{module_name}:{qualname}"
-                return partial(self._weaver.decorate, rule, place, named)
+                return partial(self._decorate, known_as, qualname, named)
         return None
+
+    def _decorate(self, known_as: tuple[str, ...], qualname: str, named: str, raw: Any) -> Any:
+        """What stands at a `def`, woven by the rule that counts now."""
+        if self.successor is not None:
+            return self.successor._decorate(known_as, qualname, named, raw)  # noqa: SLF001 - one of us
+        try:
+            for module_name in known_as:
+                rule = self._matcher.rule_for(module_name, qualname)
+                if rule is not None:
+                    return self._weaver.decorate(rule, f"{module_name}:{qualname}", named, raw)
+        except Exception as fault:
+            self.contain(qualname, fault)
+        return raw
 
     def _note_missing(
         self, known_as: tuple[str, ...], defined: set[str], *, only_unreachable: bool
@@ -170,6 +188,9 @@ class Modules:
         return bool(named)
 
     def executed(self, module: ModuleType, known: Collection[str]) -> None:
+        if self.successor is not None:
+            self.successor.executed(module, known)
+            return
         try:
             replaced = self._weave(module)
             # Only what was imported meanwhile can have taken a name from it already.
