@@ -2,28 +2,33 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dytopo_autotrace.agent import Installation, install, uninstall
+    from dytopo_autotrace.agent import Installation, install, reload, uninstall
     from dytopo_autotrace.collect.carrier import extracted, inject
     from dytopo_autotrace.collect.tracing import TraceContext
     from dytopo_autotrace.weave.decorators import traced
+    from dytopo_autotrace.weave.observers import Call
 
 __all__ = [
+    "Call",
     "Installation",
     "TraceContext",
     "extracted",
     "inject",
     "install",
+    "reload",
     "traced",
     "uninstall",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Call": "weave.observers",
     "Installation": "agent",
     "TraceContext": "collect.tracing",
     "extracted": "collect.carrier",
     "inject": "collect.carrier",
     "install": "agent",
+    "reload": "agent",
     "traced": "weave.decorators",
     "uninstall": "agent",
 }

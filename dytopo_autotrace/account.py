@@ -30,6 +30,10 @@ def drops(installation: agent.Installation) -> dict[str, int]:
         **{f"metrics: {reason}": count for reason, count in metrics.losses().items()},
         **{f"metric {name}: no number": n for name, n in agent.measurer.unmeasured.items()},
         **{f"fault of ours in {name}": count for name, count in pipeline.faults.items()},
+        **{
+            f"calls not shown to observer {each.text}": each.left_out
+            for each in (weaver.observers.values() if weaver else ())
+        },
     }
     return {reason: count for reason, count in counted.items() if count}
 
@@ -54,6 +58,9 @@ def remarks(installation: agent.Installation) -> Iterator[str]:
     for form in installation.weaver.shapes.values():
         for name, count in form.unreadable.items():
             yield f"rule {form.site.rule}: {name} could not be read in {count} calls"
+    for observer in installation.weaver.observers.values():
+        if observer.retired:
+            yield f"observer {observer.text} was called no more: {observer.retired}"
     yield from installation.unreached
     for fault in installation.weaver.ledger.faults:
         yield f"a fault of ours, contained: {fault}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,9 +27,11 @@ from dytopo_autotrace.errors import RuleFileError
 from dytopo_autotrace.weave.decorators import is_disabled
 
 if TYPE_CHECKING:
+    from dytopo_autotrace.errors import Fault
     from dytopo_autotrace.rules.model import RuleSet
     from dytopo_autotrace.weave.finder import Finder
     from dytopo_autotrace.weave.kinds import Weaver
+    from dytopo_autotrace.weave.ledger import Ledger
     from dytopo_autotrace.weave.modules import Modules
 
 
@@ -71,6 +74,46 @@ class Installation:
     @property
     def is_active(self) -> bool:
         return self.weaver is not None and self.weaver.switch.on
+
+    reloaded: list[Callable[[Ledger], object]] = field(default_factory=list)
+    """Called with the new ledger when other rules have taken the place of these."""
+
+    def reload(self) -> tuple[Fault, ...]:
+        """Read the rule file again and weave by it; calls that run end under the rule they began with.
+
+        Returns:
+            What is wrong with the file: then nothing has changed.
+        """
+        if self.ruleset is None or not self.is_active:
+            return ()
+        from dytopo_autotrace.rules.load import load  # noqa: PLC0415 - loaded on use
+
+        path = None if self.ruleset.origin.pack else self.ruleset.origin.file
+        ruleset = load(path, cwd=working_directory(), environ=os.environ)
+        if not ruleset.faults:
+            with _reloading:
+                self._exchange(ruleset)
+        return ruleset.faults
+
+    def _exchange(self, ruleset: RuleSet) -> None:
+        weaver, modules, finder = self.weaver, self.modules, self.finder
+        if weaver is None or modules is None or not weaver.switch.on:
+            return
+        new_weaver, new_modules, new_finder = _parts(ruleset)
+        new_weaver.say = weaver.say
+        new_weaver.switch.missed = weaver.switch.missed
+        new_weaver.ledger.faults += weaver.ledger.faults
+        new_modules.seen |= modules.seen
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+        weaver.switch.on = False
+        modules.successor = new_modules
+        weaver.ledger.take_out()
+        self.ruleset, self.weaver = ruleset, new_weaver
+        self.modules, self.finder = new_modules, new_finder
+        _put_in(new_weaver, new_modules, new_finder)
+        for tell in self.reloaded:
+            tell(new_weaver.ledger)
 
     def uninstall(self) -> None:
         """Put everything back as it was; calls in flight finish and are recorded."""
@@ -120,13 +163,7 @@ def install(
     if is_disabled():
         return Installation()
     from dytopo_autotrace.rules.load import load  # noqa: PLC0415 - loaded on use
-    from dytopo_autotrace.rules.match import compile_rules  # noqa: PLC0415
     from dytopo_autotrace.rules.model import RuleSet  # noqa: PLC0415
-    from dytopo_autotrace.weave.crossing import cross_threads  # noqa: PLC0415
-    from dytopo_autotrace.weave.finder import Finder  # noqa: PLC0415
-    from dytopo_autotrace.weave.kinds import Weaver  # noqa: PLC0415
-    from dytopo_autotrace.weave.ledger import Ledger  # noqa: PLC0415
-    from dytopo_autotrace.weave.modules import Modules  # noqa: PLC0415
 
     if isinstance(rules, RuleSet):
         ruleset = rules
@@ -137,17 +174,41 @@ def install(
         raise RuleFileError(ruleset.faults)
     if _installed is not None:
         _installed.uninstall()
+    weaver, modules, finder = _parts(ruleset)
+    _put_in(weaver, modules, finder)
+    pipeline.ensure_running()
+    _installed = Installation(ruleset, weaver, modules, finder)
+    return _installed
+
+
+def reload() -> tuple[Fault, ...]:
+    """Have the installed agent read its rule file again; what is wrong with it, if anything is."""
+    return () if _installed is None else _installed.reload()
+
+
+_reloading = threading.Lock()
+
+
+def _parts(ruleset: RuleSet) -> tuple[Weaver, Modules, Finder]:
+    from dytopo_autotrace.rules.match import compile_rules  # noqa: PLC0415 - loaded on use
+    from dytopo_autotrace.weave.finder import Finder  # noqa: PLC0415
+    from dytopo_autotrace.weave.kinds import Weaver  # noqa: PLC0415
+    from dytopo_autotrace.weave.ledger import Ledger  # noqa: PLC0415
+    from dytopo_autotrace.weave.modules import Modules  # noqa: PLC0415
+
     weaver = Weaver(ruleset.capture, Ledger())
     modules = Modules(compile_rules(ruleset), weaver, frozenset(ruleset.adopt), _classic_names)
-    finder = Finder(modules)
+    return weaver, modules, Finder(modules)
+
+
+def _put_in(weaver: Weaver, modules: Modules, finder: Finder) -> None:
+    from dytopo_autotrace.weave.crossing import cross_threads  # noqa: PLC0415 - loaded on use
+
     # First the finder, then what is loaded: a module that another thread imports in between is
     # woven by the one or the other.
     sys.meta_path.insert(0, finder)
     modules.weave_loaded()
     cross_threads(weaver.ledger)
-    pipeline.ensure_running()
-    _installed = Installation(ruleset, weaver, modules, finder)
-    return _installed
 
 
 def uninstall() -> None:

@@ -19,6 +19,7 @@ from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.stalls import Stalls
 from dytopo_autotrace.collect.tracing import traces
 from dytopo_autotrace.weave import workers
+from dytopo_autotrace.weave.observers import say
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,9 +45,11 @@ class Run:
         store: str | None = None,
         quiet: bool = False,
         children: bool = True,
+        watch_rules: bool = False,
         joins: Mapping[str, Any] | None = None,
     ) -> None:
         self._installation = installation
+        self._watches_rules = watch_rules
         self._argv = argv
         self._report = "none" if quiet else report
         # Settled now: programs change their working directory.
@@ -62,6 +65,8 @@ class Run:
         self._outlets: Outlets | None = None
         self.id = os.urandom(16).hex()
         self._directory = agent.working_directory()
+        if installation.weaver is not None:
+            installation.weaver.say = self._say
         self._joins = joins
         self._joined_ns = 0
         self._is_over = False
@@ -88,6 +93,12 @@ class Run:
                 f"{self._argv[0]} is compiled code: rules on its own functions need its source"
             )
 
+    def contain(self, where: str, fault: Exception) -> None:
+        """Count a fault of ours that was kept from the program."""
+        weaver = self._installation.weaver
+        if weaver is not None:
+            weaver.ledger.faults.append(f"{where}: {type(fault).__name__}: {fault}")
+
     def begin(self) -> None:
         """The program starts now. What is registered first at exit runs last, after its own."""
         atexit.register(self.finish)
@@ -97,12 +108,17 @@ class Run:
         pipeline.consumers.append(self._stalls.learn)
         pipeline.watchers.append(self._stalls.look)
         pipeline.watchers.append(self._loops.look)
+        if self._watches_rules:
+            from dytopo_autotrace.watch_rules import RuleWatch  # noqa: PLC0415 - only if asked for
+
+            pipeline.watchers.append(RuleWatch(self._installation, self._say).look)
         ruleset = self._installation.ruleset
         if self._store is not None and ruleset is not None:
             self._open_recording(self._store, ruleset.store)
         if self._watches_children and self._installation.weaver is not None:
             self._children = Children(self._what_children_are_told())
             self._children.put_in(self._installation.weaver.ledger)
+            self._installation.reloaded.append(self._children.put_in)
             if self._recording is not None and hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=self._forked)
         try:
@@ -390,6 +406,7 @@ def watch(
     strict: bool = False,
     quiet: bool = False,
     children: bool = True,
+    watch_rules: bool = False,
     joins: Mapping[str, Any] | None = None,
 ) -> Run:
     """Install for one run of a program, and say what is wrong with the rules.
@@ -409,6 +426,7 @@ def watch(
         store=store,
         quiet=quiet,
         children=children and (installation.ruleset is None or installation.ruleset.children),
+        watch_rules=watch_rules,
         joins=joins,
     )
 
@@ -435,15 +453,5 @@ def _flush_stdout() -> None:
     """What the program printed comes before what is said about it."""
     try:
         sys.stdout.flush()
-    except Exception:
-        pass
-
-
-def say(text: str) -> None:
-    """A line on stderr, if there still is one."""
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(f"dytopo-autotrace: {text}\n")
     except Exception:
         pass

@@ -36,6 +36,7 @@ options:
   --out DIR        write trace, metrics and failures there
   --store PATH     where the run is kept: a file, or clickhouse://user@host/database;
                    default .dytopo/traces.db, none to keep nothing
+  --watch-rules    read the rule file again when it changes, while the program runs
   --no-children    do not watch the Python processes that the program starts
   --export FORMAT=WHERE
                    write or send the run while it runs, as [[export]] does:
@@ -49,7 +50,15 @@ options:
 DYTOPO_AUTOTRACE_DISABLED=1 runs the program without any of this."""
 
 _WITH_VALUE = ("--rules", "--report", "--out", "--store", "--export")
-_FLAGS = ("--strict", "--no-children", "--quiet", "--verbose", "--version", "--help")
+_FLAGS = (
+    "--strict",
+    "--watch-rules",
+    "--no-children",
+    "--quiet",
+    "--verbose",
+    "--version",
+    "--help",
+)
 _SHORT = {"-q": "--quiet", "-v": "--verbose", "-h": "--help"}
 _REPORTS = ("none", "terminal", "json")
 
@@ -68,6 +77,7 @@ class Options:
     exports: list[Export] = field(default_factory=list)
     strict: bool = False
     no_children: bool = False
+    watch_rules: bool = False
     quiet: bool = False
     verbose: bool = False
 
@@ -184,9 +194,11 @@ def _ready(argv: list[str]) -> tuple[Options, launch.Program, Run | None]:
 
 
 def _watch(options: Options, program: launch.Program) -> Run | None:
-    if is_disabled() or (isinstance(program, launch.Script) and program.code is None):
+    if isinstance(program, launch.Script) and program.code is None:
         return None
     try:
+        if is_disabled():
+            return None
         from dytopo_autotrace.run import watch
 
         ruleset = _rules(options, program)
@@ -200,6 +212,7 @@ def _watch(options: Options, program: launch.Program) -> Run | None:
             store=_store(options.store or ruleset.store.path),
             quiet=options.quiet,
             children=not options.no_children,
+            watch_rules=options.watch_rules,
         )
         run.begin()
         return run

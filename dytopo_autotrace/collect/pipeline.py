@@ -205,7 +205,10 @@ class Pipeline:
                 self._count("drain", fault)
             for waiter in waiters:
                 waiter.set()
-            pause = pause_after(time.perf_counter() - began, len(self.buffer) / self.capacity)
+            try:
+                pause = pause_after(time.perf_counter() - began, len(self.buffer) / self.capacity)
+            except Exception as fault:
+                self._count("pause", fault)
         if self._last is not None:
             self.drain()
             self._end_scopes()

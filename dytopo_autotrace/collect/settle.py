@@ -77,16 +77,20 @@ class Measurer:
         observe = self._metrics.observe
         for span in spans:
             site = span.site
-            if not site.measurements:
+            if not site.measurements and not site.observed:
                 continue
             ended = span.end_time or 0.0
             measured = span.measurements
-            if len(measured) < len(site.measurements) and span.error is None:
+            is_short = site.observed or len(measured) < len(site.measurements)
+            if is_short and span.error is None:
                 self._count_unmeasured(span)
             specs = {each.name: each for each in site.measurements}
-            for name, _, value, labels in measured:
-                spec = specs[name]
-                observe(spec.kind, name, value, labels, ended, spec.buckets, help=spec.help)
+            for name, kind, value, labels in measured:
+                spec = specs.get(name)
+                if spec is None:
+                    observe(kind, name, value, labels, ended)  # type: ignore[arg-type] # checked where it was said
+                else:
+                    observe(spec.kind, name, value, labels, ended, spec.buckets, help=spec.help)
 
     def _measure_durations(self, spans: Sequence[Span]) -> None:
         # By series, since looking one up costs more than all that is added to it.

@@ -52,6 +52,8 @@ class Site:
     """Name of the scope that each call opens or continues; its key is captured as `SCOPE`."""
     stall_after: float = 0.0
     """Seconds after which an open call is told of; 0 where the rule does not say."""
+    observed: bool = False
+    """Whether observers may have added something."""
     receives: bool = False
     """Whether `receives` among the captured values names agents whose output the call read."""
 
@@ -62,6 +64,10 @@ FAILED: Final = "\0failed"
 """Reserved capture name: a true value means that the call failed although it raised nothing."""
 SCOPE: Final = "\0scope"
 """Reserved capture name: the value says which scope the call opens or continues."""
+ON_START: Final = "\0on_start"
+ON_END: Final = "\0on_end"
+"""Reserved capture names: what a person's own observers added, as a dict of `attributes` and what was
+`measured`."""
 RECEIVES: Final = "receives"
 """Capture name of the agents whose output a call read."""
 SCOPE_ROLE: Final = "scope"
@@ -179,6 +185,9 @@ class Span:
             for name, value in pairs:
                 if value is not MISSING and not name.startswith(RESERVED):
                     self._metadata.setdefault(name, value)
+            for added in self._observed():
+                for name, value in added["attributes"].items():
+                    self._metadata.setdefault(name, value)
         return self._metadata
 
     @metadata.setter
@@ -194,11 +203,24 @@ class Span:
                 for each in self.site.measurements
                 if isinstance(value := self.captured(each.value), int | float)
             )
+            for added in self._observed():
+                self._measurements += tuple(
+                    (name, kind, value, tuple((label, text) for label, text in labels))
+                    for name, kind, value, labels in added["measured"]
+                )
         return self._measurements
 
     @measurements.setter
     def measurements(self, measured: tuple[Measured, ...]) -> None:
         self._measurements = measured
+
+    def _observed(self) -> list[dict[str, Any]]:
+        """What observers added to the call."""
+        names = (*self.site.entry, *self.site.exit)
+        if ON_START not in names and ON_END not in names:
+            return []
+        found = (self.captured(ON_START), self.captured(ON_END))
+        return [added for added in found if isinstance(added, dict)]
 
     def _labels(self, measurement: Measurement) -> tuple[tuple[str, str], ...]:
         values = ((label, self.captured(slot)) for label, slot in measurement.labels)

@@ -54,7 +54,10 @@ class Worker:
 
     def _run(self, wake: threading.Event) -> None:
         # What we call on this thread is not the program's doing, even where rules name it.
-        current.set(trace_anchor(UNWATCHED))
+        try:
+            current.set(trace_anchor(UNWATCHED))
+        except Exception as fault:
+            self._job.failed(fault)
         pause = self._first_pause
         while not wake.wait(pause):
             try:

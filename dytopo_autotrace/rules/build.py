@@ -195,6 +195,8 @@ class Builder:
             stall_after=read.get("stall_after", 0.0),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
+            on_start=read.get("on_start", ""),
+            on_end=read.get("on_end", ""),
         )
 
     def _scope(self, read: Mapping[str, Any] | None, path: Path) -> Scope | None:

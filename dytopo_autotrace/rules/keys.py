@@ -33,6 +33,7 @@ IDENTIFIER: Final = r"[a-z][a-z0-9_]*"
 LABEL: Final = r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*"
 METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 MODULE: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+OBSERVER: Final = rf"{MODULE}:[^\W\d]\w*(\.[^\W\d]\w*)*"
 HEADER: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 ADDRESS: Final = r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]*):[0-9]{1,5}"
 URL: Final = r"https?://[^\s/]+\S*"
@@ -311,6 +312,13 @@ RULE: Final = (
     Key("isolated", "expression", "Of a router: the agents without an edge."),
     Key("stats", "expression", "Of a router: its own figures, as a dict."),
     Key("receives", "expression", "The agents whose output the call reads: links to their spans."),
+    Key(
+        "on_start",
+        "text",
+        "A function of your own, `package:function`, that is shown each call when it begins.",
+        pattern=OBSERVER,
+    ),
+    Key("on_end", "text", "The same, when the call has ended.", pattern=OBSERVER),
     Key("metric", "tables", "Numbers to record at the end of each call.", keys=METRIC_KEYS),
 )
 

@@ -95,6 +95,9 @@ class Rule:
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     """What tells of messages between agents, by the key of the rule: `edges`, `receives`, ..."""
     metrics: tuple[Metric, ...] = ()
+    on_start: str = ""
+    """`package:function`, called with each call when it begins; `on_end` when it has ended."""
+    on_end: str = ""
 
 
 @dataclass(frozen=True, slots=True)

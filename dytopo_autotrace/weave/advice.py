@@ -20,7 +20,15 @@ from typing import Any, Final
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, is_hidden, outcome_of, without_our_head
 from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
-from dytopo_autotrace.collect.span import MISSING, OUTCOME, SITE, VALUES, ErrorInfo, Record
+from dytopo_autotrace.collect.span import (
+    MISSING,
+    ON_START,
+    OUTCOME,
+    SITE,
+    VALUES,
+    ErrorInfo,
+    Record,
+)
 from dytopo_autotrace.collect.tracing import begin_trace, current
 from dytopo_autotrace.weave.awaitables import end_with, end_with_future, known_futures
 from dytopo_autotrace.weave.capture import OURS, give_defaults
@@ -57,7 +65,10 @@ def make(__function, __entry, __exit, __again, __raised, __handed_back):
                 __record[5] = __ended
         except __Exception:
             __switch.missed += 1
-        {if_current}__put(__after)
+        try:
+            {if_current}__put(__after)
+        except __Exception:
+            __switch.missed += 1
         {return_}
     return advice
 """.replace("__", OURS)
@@ -65,14 +76,24 @@ _CALL: Final = """if __record is None:
             try:
                 return {await_}__function({arguments})
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 raise
         try:
-            __put(__record)
+            try:
+                __put(__record)
+                {on_start}
+            except __Exception:
+                __switch.missed += 1
             __result = {await_}__function({arguments})
         except __BaseException as __flying:
             {failed}
-            {if_current}__put(__after)
+            try:
+                {if_current}__put(__after)
+            except __Exception:
+                __switch.missed += 1
             raise
         {hand_back}""".replace("__", OURS)
 _FAILED: Final = """try:
@@ -89,7 +110,10 @@ _ITERATE: Final = """if __record is None:
             try:
                 return (yield from __function({arguments}))
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 raise
         __inner = __function({arguments})
         {loop}""".replace("__", OURS)
@@ -117,6 +141,10 @@ _READ: Final = """try:
                     {targets} = __again({names!r}, {positional}, {named}, {ended})""".replace(
     "__", OURS
 )
+
+# Where the call is current: its span can be asked for. What an observer takes is not the call's.
+_ON_START: Final = """__record[{place}], = __again(({name!r},), {positional}, {named}, None, None)
+                __record[4] = __now()""".replace("__", OURS)
 
 _NOTE: Final = f"{OURS}note_close({OURS}record, {OURS}flying)"
 _UNREAD: Final = ("error", ErrorInfo("BaseException", "<could not be read>"))
@@ -157,10 +185,9 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
     if form.make is None:
         form.make = _generate(function, form, switch, into)
     bound_to = function if form.reads_directly else innermost(function)
-    site = form.site
     entry = exit_ = None
     if not form.reads_directly:
-        entry, exit_ = form.reader(site.entry, bound_to), form.reader(form.exit, bound_to)
+        entry, exit_ = form.reader(form.entry, bound_to), form.reader(form.exit, bound_to)
 
     def again(
         names: tuple[str, ...], given: tuple[Any, ...], kwargs: Mapping[str, Any], *ended: Any
@@ -229,13 +256,19 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         # The proxy says what is called: bound to an instance, it is another object each time.
         header = f"{OURS}function, {OURS}bound, /, {header}"
     given = {"positional": parameters.positional, "named": parameters.named}
-    entries = [f"{OURS}in{index}" for index in range(len(site.entry))]
-    places = [f"{OURS}record[{VALUES + len(entries) + index}]" for index in range(len(form.exit))]
+    entries = [f"{OURS}in{index}" for index in range(len(form.entry))]
+    first = VALUES + len(site.entry)
+    places = [f"{OURS}record[{first + index}]" for index in range(len(form.exit))]
+    on_start = "pass"
+    if ON_START in site.entry:
+        on_start = _ON_START.format(place=first - 1, name=ON_START, **given)
     failed = _FAILED.format(**given, note=_NOTE if form.iterates else "")
-    values = [*entries, *[f"{OURS}missing"] * len(places)]
+    later = len(site.entry) - len(entries) + len(places)
+    values = [*entries, *[f"{OURS}missing"] * later]
     if form.iterates:
         call = (_ITERATE_LATER if is_async else _ITERATE).format(
-            arguments=parameters.arguments, loop=loop(is_async=is_async, failed=failed)
+            arguments=parameters.arguments,
+            loop=loop(is_async=is_async, failed=failed, on_start=on_start),
         )
         values += ["0", f"{OURS}missing", f"{OURS}missing"]
     else:
@@ -243,6 +276,7 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
             await_="await " if is_async else "",
             arguments=parameters.arguments,
             failed=failed,
+            on_start=on_start,
             if_current=_IF_CURRENT if is_async else "",
             hand_back="" if is_async else _HAND_BACK.format(**given),
         )
@@ -251,7 +285,7 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         header=header,
         begin=_BEGIN_ALWAYS if form.starts_trace else _BEGIN,
         links=_LINKS if form.starts_trace else "None",
-        entry=_read(form, site.entry, entries, "entry", "None, None"),
+        entry=_read(form, form.entry, entries, "entry", "None, None"),
         values=", ".join(values),
         call=call,
         exit=_read(form, form.exit, places, "exit", f"{OURS}result, None"),

@@ -40,6 +40,8 @@ class Parameters:
     """How a function takes its arguments, and how to hand them on, read off its code object."""
 
     names: frozenset[str]
+    order: tuple[str, ...]
+    """The names in the order of their parameters."""
     header: str
     """The parameters as source, without defaults: what is generated gets the function's own."""
     arguments: str
@@ -60,10 +62,10 @@ class Parameters:
         if code.co_posonlyargcount:
             header.insert(code.co_posonlyargcount, "/")
         header += rest or ["*"] * bool(by_name)
+        order = (*by_position, *by_name, *(each.strip("*") for each in rest + keywords))
         return cls(
-            names=frozenset(
-                (*by_position, *by_name, *(each.strip("*") for each in rest + keywords))
-            ),
+            names=frozenset(order),
+            order=order,
             header=", ".join((*header, *by_name, *keywords)),
             arguments=", ".join((*by_position, *rest, *(f"{n}={n}" for n in by_name), *keywords)),
             positional=f"({''.join(f'{each}, ' for each in (*by_position, *rest))})",
@@ -73,6 +75,7 @@ class Parameters:
 
 ANYTHING: Final = Parameters(
     names=frozenset(),
+    order=(),
     header=f"*{OURS}args, **{OURS}kwargs",
     arguments=f"*{OURS}args, **{OURS}kwargs",
     positional=f"(*{OURS}bound, *{OURS}args)",

@@ -43,6 +43,8 @@ def traced(
     isolated: str = "",
     stats: str = "",
     receives: str = "",
+    on_start: str = "",
+    on_end: str = "",
     metric: Sequence[Mapping[str, Any]] = (),
 ) -> Callable[[F], F]: ...
 def traced(
@@ -60,6 +62,8 @@ def traced(
     isolated: str = "",
     stats: str = "",
     receives: str = "",
+    on_start: str = "",
+    on_end: str = "",
     metric: Sequence[Mapping[str, Any]] = (),
 ) -> Any:
     """Record the calls of a function, as a rule with the same keys would.
@@ -78,6 +82,7 @@ def traced(
         stall_after: seconds after which a call that still runs is told of.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
+        on_start, on_end: `package:function`, an observer of your own that is shown each call.
         metric: what a rule has as `[[rule.metric]]`: dicts with name, kind, value, labels.
     """
     keys = {
@@ -92,6 +97,8 @@ def traced(
         "isolated": isolated,
         "stats": stats,
         "receives": receives,
+        "on_start": on_start,
+        "on_end": on_end,
         "metric": [dict(each) for each in metric],
     }
     given = {key: value for key, value in keys.items() if value}

@@ -12,7 +12,7 @@ from dytopo_autotrace.collect.failures import hide, without_our_head
 
 
 class Watcher(Protocol):
-    """What the finder asks, and tells, about modules. None of it may raise."""
+    """What the finder asks, and tells, about modules; what it raises never reaches an import."""
 
     def wants(self, module_name: str) -> bool:
         """Whether anything is to be done to a module of this name."""
@@ -22,6 +22,9 @@ class Watcher(Protocol):
 
     def executed(self, module: ModuleType, known: Collection[str]) -> None:
         """The module's body has run to its end; `known` modules were there when it began."""
+
+    def contain(self, where: str, fault: Exception) -> None:
+        """Count what went wrong inside of us, and was kept from the host."""
 
 
 class Finder:
@@ -36,7 +39,11 @@ class Finder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if not self._watcher.wants(fullname):
+        try:
+            if not self._watcher.wants(fullname):
+                return None
+        except Exception as fault:
+            self._watcher.contain(fullname, fault)
             return None
         # The others are asked one by one: importlib's own find_spec would come back to us.
         for finder in tuple(sys.meta_path):
@@ -49,7 +56,10 @@ class Finder:
                 without_our_head(error)
                 raise
             if spec is not None:
-                watch(spec, self._watcher)
+                try:
+                    watch(spec, self._watcher)
+                except Exception as fault:
+                    self._watcher.contain(fullname, fault)
                 return spec
         return None
 

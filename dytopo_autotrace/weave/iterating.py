@@ -51,18 +51,28 @@ _LOOP: Final = """
         __begun = False
         __mine = __record
         if __record is not None:
-            __put(__record)
+            try:
+                __put(__record)
+                {on_start}
+            except __Exception:
+                __switch.missed += 1
         while True:
             try:
                 {step}
             {stop}
                 break
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 if __record is None:
                     raise
                 {failed}
-                {if_current}__put(__after)
+                try:
+                    {if_current}__put(__after)
+                except __Exception:
+                    __switch.missed += 1
                 raise
             __sent = __thrown = None
             if __record is not None:
@@ -77,24 +87,32 @@ _LOOP: Final = """
             try:
                 __sent = yield __held.pop()
             except __BaseException as __flying:
-                __without_our_head(__flying)
+                try:
+                    __without_our_head(__flying)
+                except __Exception:
+                    __switch.missed += 1
                 __thrown = __flying
             if __record is not None:
-                __after = __get()
-                __put(__mine)
+                try:
+                    __after = __get()
+                    __put(__mine)
+                except __Exception:
+                    __switch.missed += 1
 """.replace("__", OURS)
 _IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
 
 
-def loop(*, is_async: bool, failed: str) -> str:
+def loop(*, is_async: bool, failed: str, on_start: str = "pass") -> str:
     """Source of an iteration, for the body of an advice that has its `record` and its `inner`.
 
     Args:
         failed: statement that ends the record when the iteration raises.
+        on_start: statement that shows the call to an observer.
     """
     return _LOOP.format(
         step=_STEP_LATER if is_async else _STEP,
         stop=_STOP_LATER if is_async else _STOP,
+        on_start=on_start,
         failed=failed.replace("\n", "\n    "),
         if_current=_IF_CURRENT if is_async else "",
     )
@@ -141,7 +159,10 @@ _HANDED_BACK: Final = """
         __after = __get()
         {loop}
         __returned(__result)
-        {if_current}__put(__after)
+        try:
+            {if_current}__put(__after)
+        except __Exception:
+            __switch.missed += 1
         {return_}
 """.replace("__", OURS)
 

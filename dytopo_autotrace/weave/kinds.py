@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dytopo_autotrace.collect.span import ON_END, ON_START
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.advice import Switch, advise, is_advice, is_plain
 from dytopo_autotrace.weave.ledger import Ledger
+from dytopo_autotrace.weave.observers import Observer, Unusable, find_observer, say
 from dytopo_autotrace.weave.shape import Refusal, Shape, innermost, shape
 
 
@@ -21,6 +24,10 @@ class Weaver:
     ledger: Ledger
     switch: Switch = field(default_factory=Switch)
     shapes: dict[tuple[Any, ...], Shape] = field(default_factory=dict)
+    observers: dict[str, Observer] = field(default_factory=dict)
+    """A person's own, by `package:function`."""
+    say: Callable[[str], None] = say
+    """Takes what a person must be told at once."""
 
     def weave(self, rule: Rule, qualname: str, raw: Any) -> Any:
         """The woven form of what stands in a class or module, of the same kind.
@@ -62,13 +69,39 @@ class Weaver:
         key = (rule, qualname, own_code, inner and inner.__code__)
         form = self.shapes.get(key)
         if form is None:
-            form = self.shapes[key] = shape(rule, qualname, function, self.capture)
+            form = self.shapes[key] = shape(
+                rule, qualname, function, self.capture, self._observers_of(rule)
+            )
         return advise(function, form, self.switch)
+
+    def _observers_of(self, rule: Rule) -> Mapping[str, Observer]:
+        named = (
+            (ON_START, "on_start", rule.on_start),
+            (ON_END, "on_end", rule.on_end),
+        )
+        return {place: self._observer(key, text) for place, key, text in named if text}
+
+    def _observer(self, key: str, text: str) -> Observer:
+        known = self.observers.get(text)
+        if known is None:
+            try:
+                known = Observer(text, find_observer(text), self.say)
+            except Unusable as answer:
+                raise Refusal(f"{key} = {text!r}: {answer}") from None
+            known = self.observers.setdefault(text, known)
+        return known
 
     def decorate(self, rule: Rule, place: str, qualname: str, raw: Any) -> Any:
         """The woven form if there is one, else what was given; noted either way, and never raises."""
         if not self.switch.on:
             return raw  # Code woven at its source stays when the rest is taken out.
+        try:
+            return self._decorated(rule, place, qualname, raw)
+        except Exception as fault:
+            self.ledger.faults.append(f"{place}: {type(fault).__name__}: {fault}")
+            return raw
+
+    def _decorated(self, rule: Rule, place: str, qualname: str, raw: Any) -> Any:
         try:
             woven = self.weave(rule, qualname, raw)
         except Refusal as refusal:
@@ -77,6 +110,8 @@ class Weaver:
             self.ledger.note(rule.name, place, "failed", f"{type(fault).__name__}: {fault}")
         else:
             self.ledger.note(rule.name, place, "woven")
+            if "." not in qualname:
+                self.ledger.at_source[id(woven)] = (woven, raw)
             return woven
         return raw
 

@@ -30,7 +30,7 @@ MAIN = "__main__"
 
 
 class Watch(Protocol):
-    """What is told about the program. None of it may raise."""
+    """What is told about the program; what it raises never reaches that."""
 
     def compile(self, source: str | bytes, filename: str, *known_as: str) -> CodeType | None:
         """The main module's code with its functions woven, None to run it as it is."""
@@ -40,6 +40,9 @@ class Watch(Protocol):
 
     def ended(self, error: BaseException | None) -> None:
         """The main module has ended; other threads and exit handlers may still run."""
+
+    def contain(self, where: str, fault: Exception) -> None:
+        """Count what went wrong inside of us, and was kept from the program."""
 
 
 class NotRunnableError(UsageError):
@@ -229,13 +232,23 @@ def _code(script: Script, args: Sequence[str], watch: Watch | None) -> CodeType:
             return _loader(script.file, is_compiled=True).get_code(MAIN)  # type: ignore[no-any-return]
         return compile(script.source, script.file, "exec", dont_inherit=True)
     woven = None
-    if watch is not None and script.is_compiled:
-        watch.has_no_source(*script.known_as)
-    if watch is not None and not script.is_compiled:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # They were given when it was compiled without us.
-            woven = watch.compile(script.source, script.file, *script.known_as)
+    if watch is not None:
+        try:
+            if script.is_compiled:
+                watch.has_no_source(*script.known_as)
+            else:
+                woven = _compiled_by(watch, script.source, script.file, *script.known_as)
+        except Exception as fault:
+            watch.contain(script.path, fault)
     return woven or script.code
+
+
+def _compiled_by(
+    watch: Watch, source: str | bytes, filename: str, *known_as: str
+) -> CodeType | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # They were given when it was compiled without us.
+        return watch.compile(source, filename, *known_as)
 
 
 def _ask_python(script: Script, args: Sequence[str]) -> None:
@@ -359,14 +372,19 @@ def _woven(spec: importlib.machinery.ModuleSpec, watch: Watch) -> CodeType | Non
         return None
     if source is None:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return watch.compile(source, filename, *dict.fromkeys((MAIN, spec.name)))
+    try:
+        return _compiled_by(watch, source, filename, *dict.fromkeys((MAIN, spec.name)))
+    except Exception as fault:
+        watch.contain(spec.name, fault)
+        return None
 
 
 def _tell(watch: Watch | None, error: BaseException | None) -> None:
     if watch is not None:
-        watch.ended(error)
+        try:
+            watch.ended(error)
+        except Exception as fault:
+            watch.contain("the end of the program", fault)
 
 
 def _flush() -> None:

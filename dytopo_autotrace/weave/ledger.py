@@ -29,6 +29,8 @@ class Ledger:
     undo: list[Callable[[], None]] = field(default_factory=list)
     replaced: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     """By the `id()` of what was put in: itself, and what was there before."""
+    at_source: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    """The same, for functions of a module that were woven at their `def`."""
     faults: list[str] = field(default_factory=list)
     """What went wrong inside ourselves, contained: the host never saw it."""
 
@@ -48,3 +50,4 @@ class Ledger:
             except Exception as fault:
                 self.faults.append(f"taking out: {type(fault).__name__}: {fault}")
         self.replaced.clear()
+        self.at_source.clear()

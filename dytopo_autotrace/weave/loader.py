@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Collection
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -26,10 +27,15 @@ class WatchedLoader(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def exec_module(self, module: ModuleType) -> None:
         real, watcher = self.__wrapped__, self._self_watcher
-        _give_back(module, self, real)
-        known = frozenset(sys.modules)
+        known: Collection[str] = ()
+        code = None
         try:
+            known = frozenset(sys.modules)
+            _give_back(module, self, real)
             code = watcher.code_for(module.__name__, real)
+        except Exception as fault:
+            watcher.contain(module.__name__, fault)
+        try:
             if code is None:
                 real.exec_module(module)
             else:
@@ -37,7 +43,10 @@ class WatchedLoader(wrapt.ObjectProxy):  # type: ignore[type-arg]
         except BaseException as error:
             without_our_head(error)
             raise
-        watcher.executed(module, known)
+        try:
+            watcher.executed(module, known)
+        except Exception as fault:
+            watcher.contain(module.__name__, fault)
 
 
 hide(WatchedLoader.exec_module.__code__)

@@ -57,7 +57,13 @@ class Modules:
         """Names of the modules that were executed or woven, whether or not anything matched."""
         # First in, so that it comes last, after everything in its own place: names that were bound
         # to what we wove while it was there.
-        self._ledger.undo.append(lambda: rebind_aliases(self._ledger.replaced, loaded_modules()))
+        self._ledger.undo.append(
+            lambda: rebind_aliases(
+                {**self._ledger.at_source, **self._ledger.replaced}, loaded_modules()
+            )
+        )
+        self.successor: Modules | None = None
+        """What weaves by the rules that took the place of these."""
 
     def names(self, module_name: str, rule: Rule) -> bool:
         """Whether a rule has a target in a module."""
@@ -118,9 +124,12 @@ class Modules:
         except (SyntaxError, ValueError):
             return None  # Compiled without us, it raises what the host expects.
         except Exception as fault:
-            self._ledger.faults.append(f"{filename}: {type(fault).__name__}: {fault}")
+            self.contain(filename, fault)
             return None
-        self._note_missing(known_as, defined, only_unreachable=only_unreachable)
+        try:
+            self._note_missing(known_as, defined, only_unreachable=only_unreachable)
+        except Exception as fault:
+            self.contain(filename, fault)
         return code
 
     def _decorator_for(self, known_as: tuple[str, ...], qualname: str) -> Decorator | None:
@@ -129,9 +138,21 @@ class Modules:
             if rule is not None:
                 # Woven below the decorators, a call has the name of the function all the same.
                 named = qualname.removesuffix(".__wrapped__")
-                place = f"{module_name}:{qualname}"
-                return partial(self._weaver.decorate, rule, place, named)
+                return partial(self._decorate, known_as, qualname, named)
         return None
+
+    def _decorate(self, known_as: tuple[str, ...], qualname: str, named: str, raw: Any) -> Any:
+        """What stands at a `def`, woven by the rule that counts now."""
+        if self.successor is not None:
+            return self.successor._decorate(known_as, qualname, named, raw)  # noqa: SLF001 - one of us
+        try:
+            for module_name in known_as:
+                rule = self._matcher.rule_for(module_name, qualname)
+                if rule is not None:
+                    return self._weaver.decorate(rule, f"{module_name}:{qualname}", named, raw)
+        except Exception as fault:
+            self.contain(qualname, fault)
+        return raw
 
     def _note_missing(
         self, known_as: tuple[str, ...], defined: set[str], *, only_unreachable: bool
@@ -167,13 +188,16 @@ class Modules:
         return bool(named)
 
     def executed(self, module: ModuleType, known: Collection[str]) -> None:
+        if self.successor is not None:
+            self.successor.executed(module, known)
+            return
         try:
             replaced = self._weave(module)
             # Only what was imported meanwhile can have taken a name from it already.
             news = [each for name, each in sys.modules.copy().items() if name not in known]
             rebind_aliases(replaced, (module, *news))
         except Exception as fault:
-            self._count(module, fault)
+            self.contain(_name_of(module), fault)
 
     def _weave(self, module: ModuleType) -> Replaced:
         self.seen.add(module.__name__)
@@ -186,9 +210,8 @@ class Modules:
             adopt(module, self._classic_names(), self._ledger)
         return replaced
 
-    def _count(self, module: ModuleType, fault: Exception) -> None:
-        name = names_in(module).get("__name__")
-        self._ledger.faults.append(f"{name}: {type(fault).__name__}: {fault}")
+    def contain(self, where: str, fault: Exception) -> None:
+        self._ledger.faults.append(f"{where}: {type(fault).__name__}: {fault}")
 
     def weave_loaded(self) -> None:
         """Weave the modules that were imported before we came."""
@@ -198,7 +221,7 @@ class Modules:
                 try:
                     self._weave_loaded(name, module, replaced)
                 except Exception as fault:
-                    self._count(module, fault)
+                    self.contain(name, fault)
         rebind_aliases(replaced, loaded_modules())
 
     def _weave_loaded(self, name: str, module: ModuleType, replaced: Replaced) -> None:
@@ -221,6 +244,10 @@ class Modules:
                 self._unfinished.append(module)
             else:
                 self.executed(module, ())
+
+
+def _name_of(module: ModuleType) -> str:
+    return str(names_in(module).get("__name__"))
 
 
 def _is_asleep(module: ModuleType) -> bool:

@@ -6,13 +6,15 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 from dytopo_autotrace.collect.span import (
     AGENT,
     FAILED,
     MISSING,
+    ON_END,
+    ON_START,
     RECEIVES,
     RESERVED,
     SCOPE,
@@ -23,6 +25,7 @@ from dytopo_autotrace.rules.expressions import Expression
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
     ANYTHING,
+    OURS,
     Keeper,
     Parameters,
     Reader,
@@ -31,6 +34,7 @@ from dytopo_autotrace.weave.capture import (
     value_source,
 )
 from dytopo_autotrace.weave.iterating import COUNTED
+from dytopo_autotrace.weave.observers import Observer
 
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -67,6 +71,11 @@ class Shape:
     """Compiled on use, by the names of what they read."""
     make: Callable[..., FunctionType] | None = None
     """The generated advice, once it has been generated."""
+
+    @property
+    def entry(self) -> tuple[str, ...]:
+        """Names of what is read before a call begins."""
+        return tuple(name for name in self.site.entry if name != ON_START)
 
     @property
     def reads_directly(self) -> bool:
@@ -116,8 +125,17 @@ def innermost(function: Any) -> FunctionType | None:
     return inner if type(inner) is FunctionType else None
 
 
-def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
+def shape(
+    rule: Rule,
+    qualname: str,
+    function: Any,
+    capture: Capture,
+    observers: Mapping[str, Observer] = MappingProxyType({}),
+) -> Shape:
     """Settle what a rule's advice does for a function.
+
+    Args:
+        observers: those of the rule, by the reserved name of when they are called.
 
     Raises:
         Refusal: an expression names something that the function does not have.
@@ -127,7 +145,8 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
     named = frozenset[str]().union(*(expression.names for expression in expressions.values()))
     bound_to = own
     inner = innermost(function)
-    if inner is not None and not named - {"result", "error"} <= own.names:
+    hidden = own is ANYTHING and bool(observers)
+    if inner is not None and (hidden or not named - {"result", "error"} <= own.names):
         bound_to = Parameters.of(inner)
     known = {*bound_to.names, "result", "error"}
     for name, expression in expressions.items():
@@ -138,18 +157,33 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
             )
     keeper = Keeper(capture)
     at_exit = [name for name, each in expressions.items() if each.names & {"result", "error"}]
+    sources = {
+        name: value_source(name, each, keeper, whole=name in rule.topology)
+        for name, each in expressions.items()
+    }
+    values = namespace(keeper)
+    for name, observer in observers.items():
+        known_as = OURS + name.removeprefix(RESERVED)
+        sources[name] = _shown_to(known_as, bound_to, rule.name)
+        values[known_as] = observer.sees
+        values[OURS + "keeper"] = keeper
+    at_exit += [ON_END] * (ON_END in observers)
     iterates = own is not ANYTHING and bool(function.__code__.co_flags & _GENERATORS)
     site = Site(
         operation=rule.operation or qualname,
         role=rule.role,
         rule=rule.name,
-        entry=tuple(name for name in expressions if name not in at_exit),
+        entry=(
+            *(name for name in expressions if name not in at_exit),
+            *[ON_START] * (ON_START in observers),
+        ),
         exit=(*at_exit, *COUNTED) if iterates else tuple(at_exit),
         measurements=_measurements(rule),
         failed_if=rule.failed_if.text if rule.failed_if else "",
         max_length=capture.max_length,
         scope=rule.scope.opens if rule.scope else "",
         stall_after=rule.stall_after,
+        observed=bool(observers),
         receives=RECEIVES in rule.topology,
     )
     return Shape(
@@ -157,15 +191,22 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         starts_trace=rule.role == "orchestrator",
         parameters=own,
         bound_to=bound_to,
-        sources={
-            name: value_source(name, each, keeper, whole=name in rule.topology)
-            for name, each in expressions.items()
-        },
-        values=namespace(keeper),
+        sources=sources,
+        values=values,
         exit=tuple(at_exit),
         iterates=iterates,
-        on_raise=frozenset(name for name in at_exit if "result" not in expressions[name].names),
+        on_raise=frozenset(
+            name
+            for name in at_exit
+            if name not in expressions or "result" not in expressions[name].names
+        ),
     )
+
+
+def _shown_to(observer: str, parameters: Parameters, rule: str) -> str:
+    """Source that shows a call to an observer."""
+    arguments = ", ".join(f"{name!r}: {name}" for name in parameters.order if OURS not in name)
+    return f"{observer}({OURS}result, {OURS}error, {{{arguments}}}, {rule!r}, {OURS}keeper)"
 
 
 def _expressions(rule: Rule) -> dict[str, Expression]:
@@ -189,6 +230,7 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
 def shown(capture_name: str) -> str:
     """A capture name as the author of the rule knows it."""
     reserved = {AGENT: "agent", FAILED: "failed_if", SCOPE: "scope.key"}
+    reserved |= {ON_START: "on_start", ON_END: "on_end"}
     if capture_name in reserved or not capture_name.startswith(RESERVED):
         return reserved.get(capture_name, capture_name)
     _, metric, _, *label = capture_name.split(RESERVED)

@@ -1,0 +1,151 @@
+"""A fault of ours anywhere leaves the program as it is: its output and its exit code, byte for byte."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = Path(__file__).parent / "faulty_runs.py"
+SWARM = [str(ROOT / "examples" / "run_swarm.py"), "--embedding", "hashing", "--latency-scale"]
+SWARM += ["0.01"]
+OPTIONS = ["--rules", str(ROOT / "instrumentation.toml"), "--store", "traces.db"]
+OPTIONS += ["--report", "none", "--out", "out", "--export", "perfetto=run.json"]
+EVERYTHING = """
+import asyncio, concurrent.futures, functools, os, subprocess, sys, threading
+
+class Base:
+    def speak(self):
+        return "base"
+    @property
+    def size(self):
+        return 3
+
+class Heir(Base):
+    def speak(self):
+        return super().speak() + " heir"
+
+def fails(text):
+    raise ValueError(text)
+
+def numbers(upto):
+    yield from range(upto)
+    if upto > 2:
+        fails("too many")
+
+async def later(upto):
+    for each in range(upto):
+        await asyncio.sleep(0)
+        yield each
+
+def handed_back(upto):
+    return numbers(upto)
+
+def promised(upto):
+    return collected(upto)
+
+async def collected(upto):
+    return [each async for each in later(upto)]
+
+def outer(text):
+    def inner():
+        return text * 2
+    return inner()
+
+async def main():
+    print(Heir().speak(), Heir().size, outer("ab"), list(numbers(2)), list(handed_back(2)))
+    print(await asyncio.gather(promised(2), collected(1)))
+    for failing in (functools.partial(fails, "x"), lambda: list(numbers(4))):
+        try:
+            failing()
+        except ValueError as error:
+            print(error, error.__context__, error.__traceback__.tb_next.tb_frame.f_code.co_name)
+    async for each in later(3):
+        print(each)
+        break
+    print(await asyncio.to_thread(outer, "c"))
+    try:
+        await asyncio.wait_for(asyncio.sleep(5), 0.01)
+    except TimeoutError:
+        print("timed out")
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    thread = threading.Thread(target=lambda: print(outer("t")))
+    thread.start()
+    thread.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        print(pool.submit(outer, "p").result())
+    subprocess.run([sys.executable, "-c", "print('child')"], check=True)
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        print(outer("f"))
+        sys.stdout.flush()
+        os._exit(3)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    sys.exit(7)
+"""
+RULES = (
+    '[[rule]]\ntarget = ["everything:**", "everything:**.<locals>.**", "everything:Base+.speak"]\n'
+)
+RULES += 'exclude = ["main"]\n[[rule]]\ntarget = "everything:Base.size"\n'
+
+
+def runs(directory, options, program, *, share=1, shift=0):
+    """The program's own ending, and what became of it with one function of ours after another broken."""
+    (directory / "runs").mkdir()
+    plan = {"argv": [*options, *program], "directory": str(directory / "runs")}
+    (directory / "plan.json").write_text(json.dumps({**plan, "share": share, "shift": shift}))
+    bare = subprocess.run(
+        [sys.executable, *program], capture_output=True, text=True, cwd=directory, check=False
+    )
+    done = subprocess.run(
+        [sys.executable, str(RUNS), str(directory / "plan.json")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return bare, json.loads(done.stdout)
+
+
+def harmed(bare, results):
+    """Where a fault reached the program, or a traceback of ours the person who runs it."""
+    return [
+        (run["place"], run["kind"], run["status"], run["stderr"][-500:])
+        for run in results
+        if (run["stdout"], run["status"]) != (bare.stdout, bare.returncode)
+        or "Traceback" in run["stderr"]
+    ]
+
+
+def test_a_sample_of_broken_functions_leaves_the_swarm_as_it_is(tmp_path):
+    """Of the functions of ours that run, a few are tried each time that the tests run."""
+    bare, results = runs(tmp_path, OPTIONS, SWARM, share=90, shift=7)
+    assert results
+    assert harmed(bare, results) == []
+
+
+@pytest.mark.slow
+def test_any_function_of_ours_may_break_while_the_swarm_runs(tmp_path):
+    """Every function of ours that runs with the example swarm raises in turn: it prints the same."""
+    bare, results = runs(tmp_path, OPTIONS, SWARM)
+    assert len(results) > 300
+    assert sum(run["hits"] > 0 for run in results) > len(results) / 2
+    assert harmed(bare, results) == []
+
+
+@pytest.mark.slow
+def test_any_function_of_ours_may_break_with_every_kind_of_callable(tmp_path):
+    """Generators, threads, pools, forks, child processes, heirs and exceptions are no different."""
+    program = tmp_path / "everything.py"
+    program.write_text(EVERYTHING)
+    (tmp_path / "rules.toml").write_text(RULES)
+    options = ["--rules", str(tmp_path / "rules.toml"), "--store", "traces.db", "--report", "none"]
+    bare, results = runs(tmp_path, options, [str(program)])
+    assert harmed(bare, results) == []
