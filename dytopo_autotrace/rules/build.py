@@ -193,6 +193,7 @@ class Builder:
             failed_if=read.get("failed_if"),
             scope=scope,
             stall_after=read.get("stall_after", 0.0),
+            stream=read.get("stream", ""),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
         )

@@ -31,6 +31,7 @@ Shape = Literal[
 
 IDENTIFIER: Final = r"[a-z][a-z0-9_]*"
 LABEL: Final = r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*"
+NAME: Final = r"(?!__)[^\W\d]\w*"
 METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 MODULE: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 HEADER: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -306,6 +307,13 @@ RULE: Final = (
         "stall_after",
         "number",
         "The same as in `[agent]`, for the calls of this rule.",
+    ),
+    Key(
+        "stream",
+        "text",
+        "Attribute of what the call returns that keeps a generator, as the streams of LLM clients "
+        "do: the call then ends with that. The attribute is given a generator of ours around it.",
+        pattern=NAME,
     ),
     Key("edges", "expression", "Of a router: who sends to whom, as (source, target, weight)."),
     Key("isolated", "expression", "Of a router: the agents without an edge."),

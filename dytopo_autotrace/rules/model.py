@@ -92,6 +92,8 @@ class Rule:
     scope: Scope | None = None
     stall_after: float = 0.0
     """Seconds after which an open call is told of; 0 for the setting of the whole program."""
+    stream: str = ""
+    """Attribute of the result that keeps the generator with which the call ends."""
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     """What tells of messages between agents, by the key of the rule: `edges`, `receives`, ..."""
     metrics: tuple[Metric, ...] = ()

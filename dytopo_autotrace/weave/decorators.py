@@ -39,6 +39,7 @@ def traced(
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
+    stream: str = "",
     edges: str = "",
     isolated: str = "",
     stats: str = "",
@@ -56,6 +57,7 @@ def traced(
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
+    stream: str = "",
     edges: str = "",
     isolated: str = "",
     stats: str = "",
@@ -76,6 +78,7 @@ def traced(
         failed_if: expression that holds when a call failed although it raised nothing.
         scope: `{"opens": "round", "key": "round_num"}`: the call opens or continues a scope.
         stall_after: seconds after which a call that still runs is told of.
+        stream: attribute of the result that keeps the generator with which the call ends.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
         metric: what a rule has as `[[rule.metric]]`: dicts with name, kind, value, labels.
@@ -88,6 +91,7 @@ def traced(
         "failed_if": failed_if,
         "scope": dict(scope or {}),
         "stall_after": stall_after,
+        "stream": stream,
         "edges": edges,
         "isolated": isolated,
         "stats": stats,

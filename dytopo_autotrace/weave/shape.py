@@ -23,6 +23,7 @@ from dytopo_autotrace.rules.expressions import Expression
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
     ANYTHING,
+    LAST,
     Keeper,
     Parameters,
     Reader,
@@ -32,6 +33,7 @@ from dytopo_autotrace.weave.capture import (
 )
 from dytopo_autotrace.weave.iterating import COUNTED
 
+_AT_EXIT = frozenset({"result", "error", LAST})
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
@@ -59,6 +61,10 @@ class Shape:
     """Whether calls are generators, whose span covers the iteration."""
     on_raise: frozenset[str]
     """Names among those captured at exit that can be read when the call raised."""
+    keeps_last: bool = False
+    """Whether the last item of an iteration is read when it ends, and so is held until then."""
+    stream: str = ""
+    """Attribute of the result that holds the generator that the call is about."""
     unreadable: Counter[str] = field(default_factory=Counter)
     """How often each captured value could not be read."""
     readers: dict[tuple[str, ...], Callable[[FunctionType | None], Reader]] = field(
@@ -94,7 +100,7 @@ class Shape:
         """Each value on its own: one that cannot be read is `MISSING`, and counted.
 
         Args:
-            given: result and error of the call, then its positional arguments.
+            given: result, error and last item of the call, then its positional arguments.
         """
         values: list[Any] = []
         for name in names:
@@ -127,9 +133,9 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
     named = frozenset[str]().union(*(expression.names for expression in expressions.values()))
     bound_to = own
     inner = innermost(function)
-    if inner is not None and not named - {"result", "error"} <= own.names:
+    if inner is not None and not named - _AT_EXIT <= own.names:
         bound_to = Parameters.of(inner)
-    known = {*bound_to.names, "result", "error"}
+    known = {*bound_to.names, *_AT_EXIT}
     for name, expression in expressions.items():
         for unknown in sorted(expression.names - known):
             raise Refusal(
@@ -137,7 +143,8 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
                 f"which is no parameter of {qualname}. {expression.instead_of(unknown, known)}"
             )
     keeper = Keeper(capture)
-    at_exit = [name for name, each in expressions.items() if each.names & {"result", "error"}]
+    ended = _AT_EXIT - (bound_to.names & {LAST})
+    at_exit = [name for name, each in expressions.items() if each.names & ended]
     iterates = own is not ANYTHING and bool(function.__code__.co_flags & _GENERATORS)
     site = Site(
         operation=rule.operation or qualname,
@@ -158,13 +165,19 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         parameters=own,
         bound_to=bound_to,
         sources={
-            name: value_source(name, each, keeper, whole=name in rule.topology)
+            name: value_source(
+                name, each, keeper, parameters=bound_to.names, whole=name in rule.topology
+            )
             for name, each in expressions.items()
         },
         values=namespace(keeper),
         exit=tuple(at_exit),
         iterates=iterates,
-        on_raise=frozenset(name for name in at_exit if "result" not in expressions[name].names),
+        on_raise=frozenset(
+            name for name in at_exit if expressions[name].names & ended <= {"error"}
+        ),
+        keeps_last=any(LAST in expressions[name].names & ended for name in at_exit),
+        stream=rule.stream,
     )
 
 
