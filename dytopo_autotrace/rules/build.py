@@ -35,6 +35,9 @@ T = TypeVar("T")
 AUTOMATIC_METRIC: Final = "dytopo_operation_duration_seconds"
 """Every rule records it already."""
 
+_AT_START: Final = ("when", "extract", "inject")
+"""Keys of a rule that are read when the call begins, and not kept."""
+
 _SHOWN: Final = 60  # characters of a value in a fault
 _KINDS: Final = (
     (bool, "a boolean"),
@@ -176,6 +179,16 @@ class Builder:
         )
         for taken in set(TOPOLOGY) & read.keys() & read.get("attributes", {}).keys():
             self._fault((*path, "attributes", taken), None, f"`{taken}` is a key of the rule too.")
+        for name in _AT_START:
+            if name in read:
+                self._is_early(read[name], (*path, name), "it is read when the call begins")
+        if "extract" in read and read.get("role") == "orchestrator":
+            self._fault(
+                (*path, "extract"),
+                read["extract"].text,
+                "is of no use: a call of the role orchestrator begins a trace of its own.",
+                "Give the rule another role.",
+            )
         scope = self._scope(read.get("scope"), (*path, "scope"))
         if len(self.faults) > before:
             return None
@@ -193,6 +206,7 @@ class Builder:
             failed_if=read.get("failed_if"),
             scope=scope,
             stall_after=read.get("stall_after", 0.0),
+            **{name: read.get(name) for name in _AT_START},
             stream=read.get("stream", ""),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
@@ -202,15 +216,21 @@ class Builder:
         if read is None or len(read) < len(described.SCOPE):
             return None  # what is missing is a fault already
         key: Expression = read["key"]
-        if late := key.names & {"result", "error"}:
-            self._fault(
-                (*path, "key"),
-                key.text,
-                f"names {min(late)!r}, but a scope opens when the call begins.",
-                "Name a parameter of the function.",
-            )
+        if not self._is_early(key, (*path, "key"), "a scope opens when the call begins"):
             return None
         return Scope(read["opens"], key)
+
+    def _is_early(self, expression: Expression, path: Path, why: str) -> bool:
+        """Whether an expression can be read when the call begins."""
+        late = expression.names & {"result", "error"}
+        if late:
+            self._fault(
+                path,
+                expression.text,
+                f"names {min(late)!r}, but {why}.",
+                "Name a parameter of the function.",
+            )
+        return not late
 
     def _metric(self, values: Mapping[str, Any], path: Path) -> Metric | None:
         before = len(self.faults)

@@ -309,6 +309,22 @@ RULE: Final = (
         "The same as in `[agent]`, for the calls of this rule.",
     ),
     Key(
+        "when",
+        "expression",
+        "Only calls for which this is true when they begin are recorded; the others are counted.",
+    ),
+    Key(
+        "extract",
+        "expression",
+        "Headers that the call came with: if they have a `traceparent`, its caller is the span in it.",
+    ),
+    Key(
+        "inject",
+        "expression",
+        "Headers that the call is going to send, as a mapping. They are changed: a `traceparent` is "
+        "put in, so that the receiver joins the trace. One of another trace is left there.",
+    ),
+    Key(
         "stream",
         "text",
         "Attribute of what the call returns that keeps a generator, as the streams of LLM clients "

@@ -92,6 +92,12 @@ class Rule:
     scope: Scope | None = None
     stall_after: float = 0.0
     """Seconds after which an open call is told of; 0 for the setting of the whole program."""
+    when: Expression | None = None
+    """Only calls for which this holds are recorded."""
+    extract: Expression | None = None
+    """The headers that a call came with: its parent is the span in them."""
+    inject: Expression | None = None
+    """The headers that a call sends, which get its span."""
     stream: str = ""
     """Attribute of the result that keeps the generator with which the call ends."""
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)

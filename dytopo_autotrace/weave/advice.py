@@ -23,6 +23,7 @@ from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
 from dytopo_autotrace.collect.span import MISSING, OUTCOME, SITE, VALUES, ErrorInfo, Record
 from dytopo_autotrace.collect.tracing import begin_trace, current
 from dytopo_autotrace.weave.awaitables import GOES_ON, end_with, end_with_future, known_futures
+from dytopo_autotrace.weave.borders import effects, sources
 from dytopo_autotrace.weave.capture import OURS, give_defaults
 from dytopo_autotrace.weave.iterating import NAMES, follow, follow_within, loop
 from dytopo_autotrace.weave.shape import Shape, innermost
@@ -32,19 +33,22 @@ from dytopo_autotrace.weave.shape import Shape, innermost
 # What is ours stands in `try` blocks of its own, which cost nothing unless something is raised: deep
 # in a recursion, or when the memory is full, anything can, and none of it may reach the host.
 _TEMPLATE: Final = """
-def make(__function, __entry, __exit, __again, __raised, __handed_back, __stream):
+def make(
+    __function, __entry, __exit, __again, __raised, __handed_back, __stream, __effects
+):
+    __when, __extract, __inject = __effects
     {async_}def advice({header}):
         __record = None{last}
-        if __switch.on:
+        if __switch.on{when}:
             try:
-                __parent = __after = __get()
+                __parent = __after = __get(){extract}
                 {begin}
                 {entry}
                 __record = [
                     __next_id(), __parent[0], __parent[2], __site, __now(), 0, None, {links}, None,
                     {values}
                 ]
-                __append(__record)
+                __append(__record){inject}
             except __Exception:
                 __record = None
                 __switch.missed += 1
@@ -219,7 +223,10 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
             return follows(record, theirs, streams_or_returned, failed)
         return follows(record, theirs, returned, failed)
 
-    advice = form.make(function, entry, exit_, again, raised_or_none, handed_back, stream)
+    advice = form.make(
+        *(function, entry, exit_, again, raised_or_none, handed_back, stream),
+        effects(form, bound_to),
+    )
     if not is_plain(function):
         from dytopo_autotrace.weave.proxy import Proxy  # noqa: PLC0415 - loads wrapt
 
@@ -280,7 +287,12 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
             hand_back=hand_back,
         )
     last = f"{OURS}last" if form.keeps_last else "None"
+    borders = {
+        key: f"\n                {text}" if text and key != "when" else text
+        for key, text in sources(form).items()
+    }
     source = _TEMPLATE.format(
+        **borders,
         async_="async " if is_async else "",
         header=header,
         last=f"\n        {OURS}last = None" if form.keeps_last else "",

@@ -91,7 +91,9 @@ def value_source(
 ) -> str:
     """Source that evaluates to the captured value of an expression; `whole` is not cut to its limit."""
     text = ast.unparse(_Names(expression, parameters).visit(copy.deepcopy(expression.tree)))
-    if name == FAILED:
+    if name in (EXTRACT, INJECT):
+        return text
+    if name in (FAILED, WHEN):
         # Whether it holds is asked now: the answer of a host's object may change.
         return f"{OURS}bool({text})"
     known_as = _known_as(name)
@@ -124,6 +126,9 @@ def _last_name(tree: ast.expr) -> str:
             return name
     return ""
 
+
+WHEN, EXTRACT, INJECT = (f"{RESERVED}{key}" for key in ("when", "extract", "inject"))
+"""Names of what is read when a call begins and not kept; what comes to light is the host's own."""
 
 LAST: Final = "last"
 """The last item of an iteration, where no parameter of the function has this name."""

@@ -39,6 +39,9 @@ def traced(
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
+    when: str = "",
+    extract: str = "",
+    inject: str = "",
     stream: str = "",
     edges: str = "",
     isolated: str = "",
@@ -57,6 +60,9 @@ def traced(
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
+    when: str = "",
+    extract: str = "",
+    inject: str = "",
     stream: str = "",
     edges: str = "",
     isolated: str = "",
@@ -78,6 +84,9 @@ def traced(
         failed_if: expression that holds when a call failed although it raised nothing.
         scope: `{"opens": "round", "key": "round_num"}`: the call opens or continues a scope.
         stall_after: seconds after which a call that still runs is told of.
+        when: expression that holds for the calls that are recorded.
+        extract: expression for the headers that a call came with, its caller's span in them.
+        inject: expression for the headers that a call sends, which get its span.
         stream: attribute of the result that keeps the generator with which the call ends.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
@@ -91,6 +100,9 @@ def traced(
         "failed_if": failed_if,
         "scope": dict(scope or {}),
         "stall_after": stall_after,
+        "when": when,
+        "extract": extract,
+        "inject": inject,
         "stream": stream,
         "edges": edges,
         "isolated": isolated,

@@ -23,7 +23,10 @@ from dytopo_autotrace.rules.expressions import Expression
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
     ANYTHING,
+    EXTRACT,
+    INJECT,
     LAST,
+    WHEN,
     Keeper,
     Parameters,
     Reader,
@@ -33,6 +36,7 @@ from dytopo_autotrace.weave.capture import (
 )
 from dytopo_autotrace.weave.iterating import COUNTED
 
+_NOT_KEPT = (WHEN, EXTRACT, INJECT)
 _AT_EXIT = frozenset({"result", "error", LAST})
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -65,6 +69,8 @@ class Shape:
     """Whether the last item of an iteration is read when it ends, and so is held until then."""
     stream: str = ""
     """Attribute of the result that holds the generator that the call is about."""
+    passed_by: int = 0
+    """How many calls the rule's `when` left out."""
     unreadable: Counter[str] = field(default_factory=Counter)
     """How often each captured value could not be read."""
     readers: dict[tuple[str, ...], Callable[[FunctionType | None], Reader]] = field(
@@ -150,7 +156,7 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         operation=rule.operation or qualname,
         role=rule.role,
         rule=rule.name,
-        entry=tuple(name for name in expressions if name not in at_exit),
+        entry=tuple(name for name in expressions if name not in (*at_exit, *_NOT_KEPT)),
         exit=(*at_exit, *COUNTED) if iterates else tuple(at_exit),
         measurements=_measurements(rule),
         failed_if=rule.failed_if.text if rule.failed_if else "",
@@ -187,6 +193,9 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
         named[AGENT] = rule.agent
     if rule.scope:
         named[SCOPE] = rule.scope.key
+    for name, effect in zip(_NOT_KEPT, (rule.when, rule.extract, rule.inject), strict=True):
+        if effect:
+            named[name] = effect
     named.update(rule.attributes)
     named.update(rule.topology)
     if rule.failed_if:
@@ -202,6 +211,7 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
 def shown(capture_name: str) -> str:
     """A capture name as the author of the rule knows it."""
     reserved = {AGENT: "agent", FAILED: "failed_if", SCOPE: "scope.key"}
+    reserved |= {name: name.strip(RESERVED) for name in _NOT_KEPT}
     if capture_name in reserved or not capture_name.startswith(RESERVED):
         return reserved.get(capture_name, capture_name)
     _, metric, _, *label = capture_name.split(RESERVED)
