@@ -112,7 +112,8 @@ def _no_span(trace: int) -> int:
 
 def _header(carrier: Carrier | None) -> str:
     try:
-        pairs: Any = carrier.items() if hasattr(carrier, "items") else carrier or ()
+        items = getattr(carrier, "items", None)
+        pairs: Iterable[Any] = carrier or () if items is None else items()
         for name, value in pairs:
             if _plain(name).lower() == HEADER:
                 return _plain(value)

@@ -35,6 +35,9 @@ T = TypeVar("T")
 AUTOMATIC_METRIC: Final = "dytopo_operation_duration_seconds"
 """Every rule records it already."""
 
+_ADDING: Final = frozenset({"name", "target", "exclude", "attributes", "adds_to"})
+"""Keys of a rule whose calls get no span."""
+
 _AT_START: Final = ("when", "extract", "inject")
 """Keys of a rule that are read when the call begins, and not kept."""
 
@@ -179,9 +182,19 @@ class Builder:
         )
         for taken in set(TOPOLOGY) & read.keys() & read.get("attributes", {}).keys():
             self._fault((*path, "attributes", taken), None, f"`{taken}` is a key of the rule too.")
-        for name in _AT_START:
-            if name in read:
-                self._is_early(read[name], (*path, name), "it is read when the call begins")
+        for key in _AT_START:
+            if key in read:
+                self._is_early(read[key], (*path, key), "it is read when the call begins")
+        if "adds_to" in read:
+            for key in sorted(read.keys() - _ADDING):
+                self._fault(
+                    (*path, key),
+                    None,
+                    "has no meaning beside adds_to: there is no span.",
+                    "Leave it out.",
+                )
+            for key, each in read.get("attributes", {}).items():
+                self._is_early(each, (*path, "attributes", key), "it is read when the call begins")
         if "extract" in read and read.get("role") == "orchestrator":
             self._fault(
                 (*path, "extract"),
@@ -206,7 +219,8 @@ class Builder:
             failed_if=read.get("failed_if"),
             scope=scope,
             stall_after=read.get("stall_after", 0.0),
-            **{name: read.get(name) for name in _AT_START},
+            **{key: read.get(key) for key in _AT_START},
+            adds_to=read.get("adds_to", ""),
             stream=read.get("stream", ""),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,

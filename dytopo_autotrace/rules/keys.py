@@ -325,6 +325,12 @@ RULE: Final = (
         "put in, so that the receiver joins the trace. One of another trace is left there.",
     ),
     Key(
+        "adds_to",
+        "text",
+        "Operation of another rule: calls get no span of their own, but the call of that operation "
+        "that runs around them gets the attributes.",
+    ),
+    Key(
         "stream",
         "text",
         "Attribute of what the call returns that keeps a generator, as the streams of LLM clients "

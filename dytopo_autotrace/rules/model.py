@@ -98,6 +98,8 @@ class Rule:
     """The headers that a call came with: its parent is the span in them."""
     inject: Expression | None = None
     """The headers that a call sends, which get its span."""
+    adds_to: str = ""
+    """Operation of the calls around, which get the attributes; the calls of the rule get no span."""
     stream: str = ""
     """Attribute of the result that keeps the generator with which the call ends."""
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)

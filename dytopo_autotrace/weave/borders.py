@@ -1,17 +1,22 @@
-"""What a rule does when a call begins, besides recording: leave it out, join a trace, send one on.
+"""What a rule does when a call begins, besides recording: leave it out, join a trace, send one on,
+or tell the call around it.
 
 Rules without these keys have nothing of it in their advice.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Final
 
 from dytopo_autotrace.collect.carrier import extract_from, inject_into
-from dytopo_autotrace.collect.span import MISSING, Record
+from dytopo_autotrace.collect.span import END_NS, MISSING, SITE, SPAN, VALUES, Record, Site
+from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.capture import EXTRACT, INJECT, OURS, WHEN
+from dytopo_autotrace.weave.iterating import COUNTED
 from dytopo_autotrace.weave.shape import Shape
 
 _GATE: Final = " and __when({positional}, {named})"
@@ -52,7 +57,37 @@ def effects(form: Shape, function: FunctionType | None) -> Effects:
         except Exception:
             form.unreadable["inject"] += 1
 
-    return when, extract, inject
+    def tell(given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        around = current.get()
+        if around is not None and len(around) > SITE and around[SITE].operation == form.adds_to:
+            names = form.site.entry
+            values = form.one_by_one(names, function, (None, None, None, *given), kwargs)
+            try:
+                add(around, names, values)
+            except Exception:
+                form.unreadable["adds_to"] += 1
+        form.passed_by += 1
+        return False
+
+    return tell if form.adds_to else when, extract, inject
+
+
+def add(record: Record, names: tuple[str, ...], values: tuple[Any, ...]) -> None:
+    """Add attributes to a call that runs; the later value of a name is the one that counts."""
+    site: Site = record[SITE]
+    if record[SPAN] is not None or record[END_NS] or site.exit[-len(COUNTED) :] == COUNTED:
+        return  # The program's own span, one that has ended, or an iteration, whose tail is counts.
+    for name, value in zip(names, values, strict=True):
+        if name in site.exit:
+            record[VALUES + len(site.entry) + site.exit.index(name)] = value
+        else:
+            record.append(value)
+            site = record[SITE] = _with(site, name)
+
+
+@functools.cache
+def _with(site: Site, name: str) -> Site:
+    return dataclasses.replace(site, exit=(*site.exit, name))
 
 
 def sources(form: Shape) -> dict[str, str]:
@@ -60,6 +95,8 @@ def sources(form: Shape) -> dict[str, str]:
     given = {"positional": form.parameters.positional, "named": form.parameters.named}
     templates = {"when": (WHEN, _GATE), "extract": (EXTRACT, _EXTRACT), "inject": (INJECT, _INJECT)}
     return {
-        key: template.replace("__", OURS).format(**given) if name in form.sources else ""
+        key: template.replace("__", OURS).format(**given)
+        if name in form.sources or (key == "when" and form.adds_to)
+        else ""
         for key, (name, template) in templates.items()
     }

@@ -42,6 +42,7 @@ def traced(
     when: str = "",
     extract: str = "",
     inject: str = "",
+    adds_to: str = "",
     stream: str = "",
     edges: str = "",
     isolated: str = "",
@@ -63,6 +64,7 @@ def traced(
     when: str = "",
     extract: str = "",
     inject: str = "",
+    adds_to: str = "",
     stream: str = "",
     edges: str = "",
     isolated: str = "",
@@ -87,6 +89,7 @@ def traced(
         when: expression that holds for the calls that are recorded.
         extract: expression for the headers that a call came with, its caller's span in them.
         inject: expression for the headers that a call sends, which get its span.
+        adds_to: operation of the calls around, which get the attributes.
         stream: attribute of the result that keeps the generator with which the call ends.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
@@ -103,6 +106,7 @@ def traced(
         "when": when,
         "extract": extract,
         "inject": inject,
+        "adds_to": adds_to,
         "stream": stream,
         "edges": edges,
         "isolated": isolated,

@@ -67,6 +67,8 @@ class Shape:
     """Names among those captured at exit that can be read when the call raised."""
     keeps_last: bool = False
     """Whether the last item of an iteration is read when it ends, and so is held until then."""
+    adds_to: str = ""
+    """Operation of the calls that the attributes are added to, instead of a span."""
     stream: str = ""
     """Attribute of the result that holds the generator that the call is about."""
     passed_by: int = 0
@@ -183,6 +185,7 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
             name for name in at_exit if expressions[name].names & ended <= {"error"}
         ),
         keeps_last=any(LAST in expressions[name].names & ended for name in at_exit),
+        adds_to=rule.adds_to,
         stream=rule.stream,
     )
 
@@ -193,9 +196,8 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
         named[AGENT] = rule.agent
     if rule.scope:
         named[SCOPE] = rule.scope.key
-    for name, effect in zip(_NOT_KEPT, (rule.when, rule.extract, rule.inject), strict=True):
-        if effect:
-            named[name] = effect
+    at_start = zip(_NOT_KEPT, (rule.when, rule.extract, rule.inject), strict=True)
+    named.update({name: each for name, each in at_start if each is not None})
     named.update(rule.attributes)
     named.update(rule.topology)
     if rule.failed_if:
