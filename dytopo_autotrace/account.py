@@ -111,12 +111,14 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
     for rule in ruleset.rules:
         if rule.origin.pack and rule.name in own:
             continue  # The user's rule of that name stands in for the pack's.
-        passed = passed_by[rule.name]
+        passed, brief = passed_by[rule.name], pipeline.brief[rule.name]
         condition, woven, reason = _condition(
-            rule, entries.get(rule.name, ()), modules, calls[rule.name] + passed
+            rule, entries.get(rule.name, ()), modules, calls[rule.name] + passed + brief
         )
         if passed and not rule.adds_to:
             reason = f"{reason} {passed} calls were left out, as `when` says.".lstrip()
+        if brief:
+            reason = f"{reason} {brief} calls were shorter than `min_seconds`.".lstrip()
         yield RuleState(
             name=rule.name,
             target=", ".join(target.text for target in rule.targets),

@@ -17,6 +17,8 @@ from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
 
+PARTIAL_KEY: Final = "partial"
+"""Metadata key of a wait: true if only those were recorded who had to wait."""
 RESOURCE_KEY: Final = "resource"
 """Metadata key of a wait: which semaphore it is, where there are several."""
 FREE_KEY: Final = "free"
@@ -196,6 +198,8 @@ def _resources(tree: Tree, index: Mapping[int, int]) -> tuple[dict[str, Resource
     of: dict[int, str] = {}
     captured: dict[str, int] = {}
     for span in sorted(tree.spans, key=lambda each: (tree.end_ns(each), each.id)):
+        if span.metadata.get(PARTIAL_KEY) is True:
+            continue  # Who had a slot without waiting is not known, so neither is how many there are.
         if span.role != WAIT_ROLE or span.status != "success" or tree.parent_of(span) is None:
             continue
         name = f"{span.operation} {span.metadata.get(RESOURCE_KEY, '')}".strip()

@@ -52,6 +52,8 @@ class Site:
     """Name of the scope that each call opens or continues; its key is captured as `SCOPE`."""
     stall_after: float = 0.0
     """Seconds after which an open call is told of; 0 where the rule does not say."""
+    min_seconds: float = 0.0
+    """Shorter calls that raised nothing, and below which nothing was watched, become no spans."""
     receives: bool = False
     """Whether `receives` among the captured values names agents whose output the call read."""
 

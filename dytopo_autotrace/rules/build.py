@@ -220,6 +220,7 @@ class Builder:
             scope=scope,
             stall_after=read.get("stall_after", 0.0),
             **{key: read.get(key) for key in _AT_START},
+            min_seconds=read.get("min_seconds", 0.0),
             adds_to=read.get("adds_to", ""),
             stream=read.get("stream", ""),
             topology={name: read[name] for name in TOPOLOGY if name in read},

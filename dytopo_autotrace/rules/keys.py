@@ -314,6 +314,12 @@ RULE: Final = (
         "Only calls for which this is true when they begin are recorded; the others are counted.",
     ),
     Key(
+        "min_seconds",
+        "number",
+        "Shorter calls are not kept, but counted, unless they raised something or called what is "
+        "watched.",
+    ),
+    Key(
         "extract",
         "expression",
         "Headers that the call came with: if they have a `traceparent`, its caller is the span in it.",

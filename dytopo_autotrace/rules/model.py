@@ -92,6 +92,8 @@ class Rule:
     scope: Scope | None = None
     stall_after: float = 0.0
     """Seconds after which an open call is told of; 0 for the setting of the whole program."""
+    min_seconds: float = 0.0
+    """Shorter calls are counted and not kept."""
     when: Expression | None = None
     """Only calls for which this holds are recorded."""
     extract: Expression | None = None

@@ -40,6 +40,7 @@ def traced(
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
     when: str = "",
+    min_seconds: float = 0.0,
     extract: str = "",
     inject: str = "",
     adds_to: str = "",
@@ -62,6 +63,7 @@ def traced(
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
     when: str = "",
+    min_seconds: float = 0.0,
     extract: str = "",
     inject: str = "",
     adds_to: str = "",
@@ -87,6 +89,7 @@ def traced(
         scope: `{"opens": "round", "key": "round_num"}`: the call opens or continues a scope.
         stall_after: seconds after which a call that still runs is told of.
         when: expression that holds for the calls that are recorded.
+        min_seconds: shorter calls are counted and not kept.
         extract: expression for the headers that a call came with, its caller's span in them.
         inject: expression for the headers that a call sends, which get its span.
         adds_to: operation of the calls around, which get the attributes.
@@ -104,6 +107,7 @@ def traced(
         "scope": dict(scope or {}),
         "stall_after": stall_after,
         "when": when,
+        "min_seconds": min_seconds,
         "extract": extract,
         "inject": inject,
         "adds_to": adds_to,

@@ -165,6 +165,7 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         max_length=capture.max_length,
         scope=rule.scope.opens if rule.scope else "",
         stall_after=rule.stall_after,
+        min_seconds=rule.min_seconds,
         receives=RECEIVES in rule.topology,
     )
     return Shape(

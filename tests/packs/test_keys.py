@@ -6,6 +6,7 @@ import pytest
 
 from dytopo_autotrace import TraceContext, extracted, inject, testing, traced
 from dytopo_autotrace.account import rule_states
+from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.rules.build import rule_from
 from dytopo_autotrace.rules.model import Origin
 
@@ -180,3 +181,48 @@ def test_keys_that_cannot_work_are_faults(keys, message):
     rule, faults = rule_from("mine", keys, Origin("here"))
     assert rule is None
     assert any(message in fault.message for fault in faults)
+
+
+def test_a_short_call_is_kept_if_it_called_what_is_watched():
+    """No span loses its parent: a caller is kept however short it was."""
+    with testing.capture() as seen:
+
+        @traced(operation="inner")
+        def inner():
+            pass
+
+        @traced(operation="outer", min_seconds=60)
+        def outer(calls):
+            for _ in range(calls):
+                inner()
+
+        outer(0)
+        outer(1)
+        with pytest.raises(TypeError):
+            outer(None)
+    assert [span.operation for span in seen.spans] == ["inner", "outer", "outer"]
+    assert [span.status for span in seen.spans] == ["success", "success", "error"]
+    assert seen.spans[0].parent == seen.spans[1].id
+
+
+def test_a_call_that_may_be_too_short_is_not_told_of_while_it_is():
+    """What watches running calls hears only of those that will be kept."""
+    clock, told = testing.FakeClock(), []
+    with testing.capture(clock=clock):
+        pipeline.stop()
+        pipeline.watchers.append(told.extend)
+        try:
+
+            @traced(operation="slow", min_seconds=1)
+            def slow():
+                for seconds in (0.5, 0.5):
+                    clock.advance(seconds)
+                    pipeline.drain()
+                    pipeline._tell()
+                    counts.append(len(told))
+
+            counts = []
+            slow()
+        finally:
+            pipeline.watchers.remove(told.extend)
+    assert counts == [0, 1]
