@@ -115,7 +115,8 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
         condition, woven, reason = _condition(
             rule, entries.get(rule.name, ()), modules, calls[rule.name] + passed + brief
         )
-        if passed and not rule.adds_to:
+        is_instead = bool(rule.adds_to or rule.ends)
+        if passed and not is_instead:
             reason = f"{reason} {passed} calls were left out, as `when` says.".lstrip()
         if brief:
             reason = f"{reason} {brief} calls were shorter than `min_seconds`.".lstrip()
@@ -125,7 +126,7 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
             origin=str(rule.origin),
             state=condition,  # type: ignore[arg-type]
             woven=woven,
-            calls=calls[rule.name] + (passed if rule.adds_to else 0),
+            calls=calls[rule.name] + (passed if is_instead else 0),
             reason=reason,
         )
     yield from _switched_off(ruleset)

@@ -35,10 +35,16 @@ T = TypeVar("T")
 AUTOMATIC_METRIC: Final = "dytopo_operation_duration_seconds"
 """Every rule records it already."""
 
-_ADDING: Final = frozenset({"name", "target", "exclude", "attributes", "adds_to"})
-"""Keys of a rule whose calls get no span."""
+_NAMED: Final = frozenset({"name", "target", "exclude"})
+_INSTEAD: Final = {
+    "adds_to": _NAMED | {"adds_to", "attributes"},
+    "ends": _NAMED | {"ends", "held_by", "raised"},
+    "held_by": _NAMED
+    | {"held_by", "role", "operation", "agent", "attributes", "when", "stall_after"},
+}
+"""Keys with which a call is not itself a span, and what a rule may have beside them."""
 
-_AT_START: Final = ("when", "extract", "inject")
+_AT_START: Final = ("when", "extract", "inject", "held_by", "raised")
 """Keys of a rule that are read when the call begins, and not kept."""
 
 _SHOWN: Final = 60  # characters of a value in a fault
@@ -185,16 +191,9 @@ class Builder:
         for key in _AT_START:
             if key in read:
                 self._is_early(read[key], (*path, key), "it is read when the call begins")
-        if "adds_to" in read:
-            for key in sorted(read.keys() - _ADDING):
-                self._fault(
-                    (*path, key),
-                    None,
-                    "has no meaning beside adds_to: there is no span.",
-                    "Leave it out.",
-                )
-            for key, each in read.get("attributes", {}).items():
-                self._is_early(each, (*path, "attributes", key), "it is read when the call begins")
+        self._check_instead(read, path)
+        if "raised" in read and "ends" not in read:
+            self._fault((*path, "raised"), None, "has no meaning without ends.", "Leave it out.")
         if "extract" in read and read.get("role") == "orchestrator":
             self._fault(
                 (*path, "extract"),
@@ -222,6 +221,7 @@ class Builder:
             **{key: read.get(key) for key in _AT_START},
             min_seconds=read.get("min_seconds", 0.0),
             adds_to=read.get("adds_to", ""),
+            ends=read.get("ends", ""),
             stream=read.get("stream", ""),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
@@ -234,6 +234,20 @@ class Builder:
         if not self._is_early(key, (*path, "key"), "a scope opens when the call begins"):
             return None
         return Scope(read["opens"], key)
+
+    def _check_instead(self, read: Mapping[str, Any], path: Path) -> None:
+        """Faults of a rule whose calls are no spans: what it cannot have, and what comes too late."""
+        instead = next((key for key in _INSTEAD if key in read), "")
+        if not instead:
+            return
+        for key in sorted(read.keys() - _INSTEAD[instead]):
+            self._fault((*path, key), None, f"has no meaning beside {instead}.", "Leave it out.")
+        for key, each in {**read.get("attributes", {}), "": read.get("agent")}.items():
+            if each is not None:
+                where = (*path, "attributes", key) if key else (*path, "agent")
+                self._is_early(each, where, "it is read when the call begins")
+        if instead == "ends" and "held_by" not in read:
+            self._fault((*path, "held_by"), None, "is missing.", "Whose span ends with the call?")
 
     def _is_early(self, expression: Expression, path: Path, why: str) -> bool:
         """Whether an expression can be read when the call begins."""

@@ -337,6 +337,19 @@ RULE: Final = (
         "that runs around them gets the attributes.",
     ),
     Key(
+        "held_by",
+        "expression",
+        "An object: the span begins with the call and goes on after it, current for what follows, "
+        "until a rule with `ends` is called for the same object.",
+    ),
+    Key(
+        "ends",
+        "text",
+        "Operation of a rule with `held_by`, whose span for the same object ends with this call, "
+        "which gets none of its own.",
+    ),
+    Key("raised", "expression", "Beside `ends`: the exception that the span ended with, if any."),
+    Key(
         "stream",
         "text",
         "Attribute of what the call returns that keeps a generator, as the streams of LLM clients "

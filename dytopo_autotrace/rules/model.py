@@ -102,6 +102,12 @@ class Rule:
     """The headers that a call sends, which get its span."""
     adds_to: str = ""
     """Operation of the calls around, which get the attributes; the calls of the rule get no span."""
+    held_by: Expression | None = None
+    """The object whose span begins with the call, or ends with it where there is `ends`."""
+    ends: str = ""
+    """Operation of the span that ends with the call."""
+    raised: Expression | None = None
+    """The exception that it ended with."""
     stream: str = ""
     """Attribute of the result that keeps the generator with which the call ends."""
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)

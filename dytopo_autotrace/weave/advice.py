@@ -225,7 +225,7 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
 
     advice = form.make(
         *(function, entry, exit_, again, raised_or_none, handed_back, stream),
-        effects(form, bound_to),
+        effects(form, bound_to, into),
     )
     if not is_plain(function):
         from dytopo_autotrace.weave.proxy import Proxy  # noqa: PLC0415 - loads wrapt

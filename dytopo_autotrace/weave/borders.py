@@ -1,5 +1,5 @@
 """What a rule does when a call begins, besides recording: leave it out, join a trace, send one on,
-or tell the call around it.
+tell the call around it, or begin or end a span that is longer than the call.
 
 Rules without these keys have nothing of it in their advice.
 """
@@ -13,11 +13,13 @@ from types import FunctionType
 from typing import Any, Final
 
 from dytopo_autotrace.collect.carrier import extract_from, inject_into
+from dytopo_autotrace.collect.pipeline import Pipeline
 from dytopo_autotrace.collect.span import END_NS, MISSING, SITE, SPAN, VALUES, Record, Site
 from dytopo_autotrace.collect.tracing import current
-from dytopo_autotrace.weave.capture import EXTRACT, INJECT, OURS, WHEN
+from dytopo_autotrace.weave.capture import EXTRACT, HELD_BY, INJECT, OURS, RAISED, WHEN
 from dytopo_autotrace.weave.iterating import COUNTED
 from dytopo_autotrace.weave.shape import Shape
+from dytopo_autotrace.weave.spanning import begin, end
 
 _GATE: Final = " and __when({positional}, {named})"
 _EXTRACT: Final = "__parent = __extract(__parent, {positional}, {named})"
@@ -26,7 +28,7 @@ _INJECT: Final = "__inject(__record, {positional}, {named})"
 Effects = tuple[Callable[..., bool], Callable[..., Record | None], Callable[..., None]]
 
 
-def effects(form: Shape, function: FunctionType | None) -> Effects:
+def effects(form: Shape, function: FunctionType | None, into: Pipeline) -> Effects:
     """What the advice calls: whether to record, which parent a call has, and who tells the next one.
 
     None of them raises: what cannot be read is counted, and the call is recorded as if the key were
@@ -69,7 +71,36 @@ def effects(form: Shape, function: FunctionType | None) -> Effects:
         form.passed_by += 1
         return False
 
-    return tell if form.adds_to else when, extract, inject
+    def begins(given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        if WHEN in form.sources and not when(given, kwargs):
+            return False
+        holder = value(HELD_BY, given, kwargs)
+        if holder is not MISSING:
+            names = form.site.entry
+            values = form.one_by_one(names, function, (None, None, None, *given), kwargs)
+            try:
+                begin(holder, form.site, values, into)
+            except Exception:
+                form.unreadable["held_by"] += 1
+        return False
+
+    def ends(given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        form.passed_by += 1
+        holder = value(HELD_BY, given, kwargs)
+        raised = value(RAISED, given, kwargs) if RAISED in form.sources else None
+        try:
+            end(holder, form.ends, raised if isinstance(raised, BaseException) else None)
+        except Exception:
+            form.unreadable["ends"] += 1
+        return False
+
+    gate = tell if form.adds_to else ends if form.ends else begins
+    return gate if _is_instead_of_a_span(form) else when, extract, inject
+
+
+def _is_instead_of_a_span(form: Shape) -> bool:
+    """Whether the calls themselves are not recorded: what is done is done before the call."""
+    return bool(form.adds_to or HELD_BY in form.sources)
 
 
 def add(record: Record, names: tuple[str, ...], values: tuple[Any, ...]) -> None:
@@ -96,7 +127,7 @@ def sources(form: Shape) -> dict[str, str]:
     templates = {"when": (WHEN, _GATE), "extract": (EXTRACT, _EXTRACT), "inject": (INJECT, _INJECT)}
     return {
         key: template.replace("__", OURS).format(**given)
-        if name in form.sources or (key == "when" and form.adds_to)
+        if name in form.sources or (key == "when" and _is_instead_of_a_span(form))
         else ""
         for key, (name, template) in templates.items()
     }

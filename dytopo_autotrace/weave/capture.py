@@ -91,7 +91,7 @@ def value_source(
 ) -> str:
     """Source that evaluates to the captured value of an expression; `whole` is not cut to its limit."""
     text = ast.unparse(_Names(expression, parameters).visit(copy.deepcopy(expression.tree)))
-    if name in (EXTRACT, INJECT):
+    if name in (EXTRACT, INJECT, HELD_BY, RAISED):
         return text
     if name in (FAILED, WHEN):
         # Whether it holds is asked now: the answer of a host's object may change.
@@ -127,7 +127,9 @@ def _last_name(tree: ast.expr) -> str:
     return ""
 
 
-WHEN, EXTRACT, INJECT = (f"{RESERVED}{key}" for key in ("when", "extract", "inject"))
+WHEN, EXTRACT, INJECT, HELD_BY, RAISED = (
+    f"{RESERVED}{key}" for key in ("when", "extract", "inject", "held_by", "raised")
+)
 """Names of what is read when a call begins and not kept; what comes to light is the host's own."""
 
 LAST: Final = "last"

@@ -44,6 +44,9 @@ def traced(
     extract: str = "",
     inject: str = "",
     adds_to: str = "",
+    held_by: str = "",
+    ends: str = "",
+    raised: str = "",
     stream: str = "",
     edges: str = "",
     isolated: str = "",
@@ -67,6 +70,9 @@ def traced(
     extract: str = "",
     inject: str = "",
     adds_to: str = "",
+    held_by: str = "",
+    ends: str = "",
+    raised: str = "",
     stream: str = "",
     edges: str = "",
     isolated: str = "",
@@ -93,6 +99,9 @@ def traced(
         extract: expression for the headers that a call came with, its caller's span in them.
         inject: expression for the headers that a call sends, which get its span.
         adds_to: operation of the calls around, which get the attributes.
+        held_by: expression for the object whose span begins with the call and outlasts it.
+        ends: operation of such a span, which ends with the call.
+        raised: expression for the exception that it ended with.
         stream: attribute of the result that keeps the generator with which the call ends.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
@@ -111,6 +120,9 @@ def traced(
         "extract": extract,
         "inject": inject,
         "adds_to": adds_to,
+        "held_by": held_by,
+        "ends": ends,
+        "raised": raised,
         "stream": stream,
         "edges": edges,
         "isolated": isolated,

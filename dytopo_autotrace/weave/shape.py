@@ -24,8 +24,10 @@ from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
     ANYTHING,
     EXTRACT,
+    HELD_BY,
     INJECT,
     LAST,
+    RAISED,
     WHEN,
     Keeper,
     Parameters,
@@ -36,7 +38,7 @@ from dytopo_autotrace.weave.capture import (
 )
 from dytopo_autotrace.weave.iterating import COUNTED
 
-_NOT_KEPT = (WHEN, EXTRACT, INJECT)
+_NOT_KEPT = (WHEN, EXTRACT, INJECT, HELD_BY, RAISED)
 _AT_EXIT = frozenset({"result", "error", LAST})
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -69,6 +71,8 @@ class Shape:
     """Whether the last item of an iteration is read when it ends, and so is held until then."""
     adds_to: str = ""
     """Operation of the calls that the attributes are added to, instead of a span."""
+    ends: str = ""
+    """Operation whose span of the same object ends with the call, which has none of its own."""
     stream: str = ""
     """Attribute of the result that holds the generator that the call is about."""
     passed_by: int = 0
@@ -187,6 +191,7 @@ def shape(rule: Rule, qualname: str, function: Any, capture: Capture) -> Shape:
         ),
         keeps_last=any(LAST in expressions[name].names & ended for name in at_exit),
         adds_to=rule.adds_to,
+        ends=rule.ends,
         stream=rule.stream,
     )
 
@@ -197,7 +202,8 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
         named[AGENT] = rule.agent
     if rule.scope:
         named[SCOPE] = rule.scope.key
-    at_start = zip(_NOT_KEPT, (rule.when, rule.extract, rule.inject), strict=True)
+    effects = (rule.when, rule.extract, rule.inject, rule.held_by, rule.raised)
+    at_start = zip(_NOT_KEPT, effects, strict=True)
     named.update({name: each for name, each in at_start if each is not None})
     named.update(rule.attributes)
     named.update(rule.topology)
