@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from dytopo_autotrace import TraceContext, testing
+from dytopo_autotrace.analyze.outcomes import outcomes
+from dytopo_autotrace.analyze.tree import build
 
 tenacity = pytest.importorskip("tenacity", reason="tenacity is not installed")
 
@@ -109,13 +111,13 @@ def test_attempts_side_by_side_keep_to_their_own():
 
 
 def test_the_report_tells_of_the_retry():
-    """What failed and was made again with success is a retry, in the failure records too."""
+    """What failed and was made again with success is one failure, with a retry for its fate."""
     with testing.capture(RULES) as seen:
         with TraceContext("swarm"):
             decorated(Flaky(1))
-        first = next(each for each in seen.failures if each.operation in {"attempt", "work"})
-    assert first.recovered
-    assert "retry" in first.recovery_strategy
+    (failure,) = outcomes(build(seen.spans)).failures
+    assert (failure.fate, failure.attempts, failure.rescued) == ("retry", 2, True)
+    assert failure.origin.operation == "work"
 
 
 def test_an_attempt_that_nobody_ends_is_not_current_for_ever():
