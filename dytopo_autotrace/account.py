@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ def forget(installation: agent.Installation) -> None:
         installation.weaver.switch.missed = 0
         for form in installation.weaver.shapes.values():
             form.unreadable.clear()
+            form.passed_by = 0
 
 
 def look_for_unreached(installation: agent.Installation) -> None:
@@ -111,20 +113,29 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
     entries: dict[str, list[Entry]] = {}
     for entry in weaver.ledger.entries:
         entries.setdefault(entry.rule, []).append(entry)
+    passed_by = Counter[str]()
+    for form in weaver.shapes.values():
+        passed_by[form.site.rule] += form.passed_by
     own = {rule.name for rule in ruleset.rules if not rule.origin.pack}
     for rule in ruleset.rules:
         if rule.origin.pack and rule.name in own:
             continue  # The user's rule of that name stands in for the pack's.
+        passed, brief = passed_by[rule.name], pipeline.brief[rule.name]
         condition, woven, reason = _condition(
-            rule, entries.get(rule.name, ()), modules, calls[rule.name]
+            rule, entries.get(rule.name, ()), modules, calls[rule.name] + passed + brief
         )
+        is_instead = bool(rule.adds_to or rule.ends)
+        if passed and not is_instead:
+            reason = f"{reason} {passed} calls were left out, as `when` says.".lstrip()
+        if brief:
+            reason = f"{reason} {brief} calls were shorter than `min_seconds`.".lstrip()
         yield RuleState(
             name=rule.name,
             target=", ".join(target.text for target in rule.targets),
             origin=str(rule.origin),
             state=condition,  # type: ignore[arg-type]
             woven=woven,
-            calls=calls[rule.name],
+            calls=calls[rule.name] + (passed if is_instead else 0),
             reason=reason,
         )
     yield from _switched_off(ruleset)

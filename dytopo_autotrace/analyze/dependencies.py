@@ -17,6 +17,8 @@ from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
 
+PARTIAL_KEY: Final = "partial"
+"""Metadata key of a wait: true if only those were recorded who had to wait."""
 RESOURCE_KEY: Final = "resource"
 """Metadata key of a wait: which semaphore it is, where there are several."""
 FREE_KEY: Final = "free"
@@ -210,7 +212,11 @@ def _resources(tree: Tree, index: Mapping[int, int]) -> tuple[dict[str, Resource
     waits = [
         span
         for span in tree.spans
-        if span.site.role == WAIT_ROLE and span.status == "success" and span.id in tree.parents
+        if span.site.role == WAIT_ROLE
+        and span.status == "success"
+        and span.id in tree.parents
+        # Who had a slot without waiting is not known, so neither is how many there are.
+        and span.metadata.get(PARTIAL_KEY) is not True
     ]
     for span in sorted(waits, key=lambda each: (tree.end_ns(each), each.id)):
         name = f"{span.operation} {span.metadata.get(RESOURCE_KEY, '')}".strip()

@@ -11,16 +11,19 @@ import gc
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 
-from dytopo_autotrace.collect import ids
+from dytopo_autotrace.collect import clock, ids
 from dytopo_autotrace.collect.scopes import Scopes
 from dytopo_autotrace.collect.span import (
     END_NS,
     ID,
     OUTCOME,
+    PARENT,
+    SITE,
+    START_NS,
     TRACE,
     UNWATCHED,
     VOID,
@@ -71,7 +74,11 @@ class Pipeline:
         self.drain_seconds = 0.0
         """What draining has cost so far."""
         self.faults: dict[str, int] = {}
+        self.brief: Counter[str] = Counter()
+        """By rule: calls that were shorter than what it keeps."""
         self._open: dict[int, Record] = {}
+        self._may_be_brief: dict[int, bool] = {}
+        """By the id of a call that runs and is kept only if it takes long: whether it called others."""
         self._scopes = Scopes()
         self._told: frozenset[int] = frozenset()
         self._taken = self._unwatched = 0
@@ -119,6 +126,7 @@ class Pipeline:
         self._empty_buffer(ended)
         if not ended:
             return
+        self._let_go_of_brief(ended)
         # Later ones first, so that of two that end in one tick the inner one stays before the outer.
         ended.reverse()
         done = [from_record(record) for record in ended if record[OUTCOME] is not VOID]
@@ -127,6 +135,25 @@ class Pipeline:
         done = [*self._scopes.closed_by(ended), *done]
         done.sort(key=_end)
         self._hand_over(done)
+
+    def _note_callers(self, taken: Iterable[Record]) -> None:
+        """Remember of calls that may be let go of whether something watched was called below them."""
+        found = {record[ID]: False for record in taken if record[SITE].min_seconds}
+        if not found and not self._may_be_brief:
+            return
+        self._may_be_brief |= found
+        for record in taken:
+            if record[PARENT] in self._may_be_brief:
+                self._may_be_brief[record[PARENT]] = True
+
+    def _let_go_of_brief(self, ended: Iterable[Record]) -> None:
+        if not self._may_be_brief:
+            return
+        for record in ended:
+            has_called = self._may_be_brief.pop(record[ID], True)
+            if not has_called and record[OUTCOME] is None and not _is_long(record, record[END_NS]):
+                record[OUTCOME] = VOID
+                self.brief[record[SITE].rule] += 1
 
     def _hand_over(self, done: list[Span]) -> None:
         for consumer in self.consumers:
@@ -156,6 +183,7 @@ class Pipeline:
         if taken:
             self._taken += len(taken)
             self._scopes.opened_by(taken)
+            self._note_callers(taken)
             self._last_id = max(self._last_id, *map(itemgetter(ID), taken))
 
     def _count(self, where: str, fault: BaseException) -> None:
@@ -246,10 +274,12 @@ class Pipeline:
             return
         with self._lock:
             began = time.perf_counter()
-            told = self._told
-            begun = [record for key, record in self._open.items() if key not in told]
+            told, now = self._told, clock.now_ns()
+            # What may still turn out to be too short to be kept is not told of.
+            lasting = {key: each for key, each in self._open.items() if _is_long(each, now)}
+            begun = [record for key, record in lasting.items() if key not in told]
             opened = [span for span in self._running_spans(begun) if span.id not in told]
-            self._told = frozenset((*self._open, *(each.id for each in self._scopes.running())))
+            self._told = frozenset((*lasting, *(each.id for each in self._scopes.running())))
             self.drain_seconds += time.perf_counter() - began
         for watcher in self.watchers:
             try:
@@ -303,6 +333,8 @@ class Pipeline:
         with self._lock:
             self.buffer.clear()
             self._open.clear()
+            self._may_be_brief.clear()
+            self.brief.clear()
             self._scopes.clear()
             self.finished = self._taken = self._unwatched = 0
             self.drain_seconds = 0.0
@@ -374,6 +406,11 @@ def _wait_until_gone(thread: threading.Thread) -> None:
     for _ in range(5000):
         if thread.native_id is None or not os.path.exists(task):
             return
+
+
+def _is_long(record: Record, until_ns: int) -> bool:
+    least: float = record[SITE].min_seconds
+    return not least or until_ns - record[START_NS] >= least * 1e9
 
 
 def _end(span: Span) -> int:

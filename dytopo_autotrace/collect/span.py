@@ -54,6 +54,8 @@ class Site:
     """Seconds after which an open call is told of; 0 where the rule does not say."""
     observed: bool = False
     """Whether observers may have added something."""
+    min_seconds: float = 0.0
+    """Shorter calls that raised nothing, and below which nothing was watched, become no spans."""
     receives: bool = False
     """Whether `receives` among the captured values names agents whose output the call read."""
 

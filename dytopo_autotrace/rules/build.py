@@ -35,6 +35,18 @@ T = TypeVar("T")
 AUTOMATIC_METRIC: Final = "dytopo_operation_duration_seconds"
 """Every rule records it already."""
 
+_NAMED: Final = frozenset({"name", "target", "exclude"})
+_INSTEAD: Final = {
+    "adds_to": _NAMED | {"adds_to", "attributes"},
+    "ends": _NAMED | {"ends", "held_by", "raised"},
+    "held_by": _NAMED
+    | {"held_by", "role", "operation", "agent", "attributes", "when", "stall_after"},
+}
+"""Keys with which a call is not itself a span, and what a rule may have beside them."""
+
+_AT_START: Final = ("when", "extract", "inject", "held_by", "raised")
+"""Keys of a rule that are read when the call begins, and not kept."""
+
 _SHOWN: Final = 60  # characters of a value in a fault
 _KINDS: Final = (
     (bool, "a boolean"),
@@ -176,6 +188,19 @@ class Builder:
         )
         for taken in set(TOPOLOGY) & read.keys() & read.get("attributes", {}).keys():
             self._fault((*path, "attributes", taken), None, f"`{taken}` is a key of the rule too.")
+        for key in _AT_START:
+            if key in read:
+                self._is_early(read[key], (*path, key), "it is read when the call begins")
+        self._check_instead(read, path)
+        if "raised" in read and "ends" not in read:
+            self._fault((*path, "raised"), None, "has no meaning without ends.", "Leave it out.")
+        if "extract" in read and read.get("role") == "orchestrator":
+            self._fault(
+                (*path, "extract"),
+                read["extract"].text,
+                "is of no use: a call of the role orchestrator begins a trace of its own.",
+                "Give the rule another role.",
+            )
         scope = self._scope(read.get("scope"), (*path, "scope"))
         if len(self.faults) > before:
             return None
@@ -193,6 +218,11 @@ class Builder:
             failed_if=read.get("failed_if"),
             scope=scope,
             stall_after=read.get("stall_after", 0.0),
+            **{key: read.get(key) for key in _AT_START},
+            min_seconds=read.get("min_seconds", 0.0),
+            adds_to=read.get("adds_to", ""),
+            ends=read.get("ends", ""),
+            stream=read.get("stream", ""),
             topology={name: read[name] for name in TOPOLOGY if name in read},
             metrics=metrics,
             on_start=read.get("on_start", ""),
@@ -203,15 +233,35 @@ class Builder:
         if read is None or len(read) < len(described.SCOPE):
             return None  # what is missing is a fault already
         key: Expression = read["key"]
-        if late := key.names & {"result", "error"}:
-            self._fault(
-                (*path, "key"),
-                key.text,
-                f"names {min(late)!r}, but a scope opens when the call begins.",
-                "Name a parameter of the function.",
-            )
+        if not self._is_early(key, (*path, "key"), "a scope opens when the call begins"):
             return None
         return Scope(read["opens"], key)
+
+    def _check_instead(self, read: Mapping[str, Any], path: Path) -> None:
+        """Faults of a rule whose calls are no spans: what it cannot have, and what comes too late."""
+        instead = next((key for key in _INSTEAD if key in read), "")
+        if not instead:
+            return
+        for key in sorted(read.keys() - _INSTEAD[instead]):
+            self._fault((*path, key), None, f"has no meaning beside {instead}.", "Leave it out.")
+        for key, each in {**read.get("attributes", {}), "": read.get("agent")}.items():
+            if each is not None:
+                where = (*path, "attributes", key) if key else (*path, "agent")
+                self._is_early(each, where, "it is read when the call begins")
+        if instead == "ends" and "held_by" not in read:
+            self._fault((*path, "held_by"), None, "is missing.", "Whose span ends with the call?")
+
+    def _is_early(self, expression: Expression, path: Path, why: str) -> bool:
+        """Whether an expression can be read when the call begins."""
+        late = expression.names & {"result", "error"}
+        if late:
+            self._fault(
+                path,
+                expression.text,
+                f"names {min(late)!r}, but {why}.",
+                "Name a parameter of the function.",
+            )
+        return not late
 
     def _metric(self, values: Mapping[str, Any], path: Path) -> Metric | None:
         before = len(self.faults)

@@ -31,6 +31,7 @@ Shape = Literal[
 
 IDENTIFIER: Final = r"[a-z][a-z0-9_]*"
 LABEL: Final = r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*"
+NAME: Final = r"(?!__)[^\W\d]\w*"
 METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 MODULE: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 OBSERVER: Final = rf"{MODULE}:[^\W\d]\w*(\.[^\W\d]\w*)*"
@@ -307,6 +308,54 @@ RULE: Final = (
         "stall_after",
         "number",
         "The same as in `[agent]`, for the calls of this rule.",
+    ),
+    Key(
+        "when",
+        "expression",
+        "Only calls for which this is true when they begin are recorded; the others are counted.",
+    ),
+    Key(
+        "min_seconds",
+        "number",
+        "Shorter calls are not kept, but counted, unless they raised something or called what is "
+        "watched.",
+    ),
+    Key(
+        "extract",
+        "expression",
+        "Headers that the call came with: if they have a `traceparent`, its caller is the span in it.",
+    ),
+    Key(
+        "inject",
+        "expression",
+        "Headers that the call is going to send, as a mapping. They are changed: a `traceparent` is "
+        "put in, so that the receiver joins the trace. One of another trace is left there.",
+    ),
+    Key(
+        "adds_to",
+        "text",
+        "Operation of another rule: calls get no span of their own, but the call of that operation "
+        "that runs around them gets the attributes.",
+    ),
+    Key(
+        "held_by",
+        "expression",
+        "An object: the span begins with the call and goes on after it, current for what follows, "
+        "until a rule with `ends` is called for the same object.",
+    ),
+    Key(
+        "ends",
+        "text",
+        "Operation of a rule with `held_by`, whose span for the same object ends with this call, "
+        "which gets none of its own.",
+    ),
+    Key("raised", "expression", "Beside `ends`: the exception that the span ended with, if any."),
+    Key(
+        "stream",
+        "text",
+        "Attribute of what the call returns that keeps a generator, as the streams of LLM clients "
+        "do: the call then ends with that. The attribute is given a generator of ours around it.",
+        pattern=NAME,
     ),
     Key("edges", "expression", "Of a router: who sends to whom, as (source, target, weight)."),
     Key("isolated", "expression", "Of a router: the agents without an edge."),

@@ -92,6 +92,24 @@ class Rule:
     scope: Scope | None = None
     stall_after: float = 0.0
     """Seconds after which an open call is told of; 0 for the setting of the whole program."""
+    min_seconds: float = 0.0
+    """Shorter calls are counted and not kept."""
+    when: Expression | None = None
+    """Only calls for which this holds are recorded."""
+    extract: Expression | None = None
+    """The headers that a call came with: its parent is the span in them."""
+    inject: Expression | None = None
+    """The headers that a call sends, which get its span."""
+    adds_to: str = ""
+    """Operation of the calls around, which get the attributes; the calls of the rule get no span."""
+    held_by: Expression | None = None
+    """The object whose span begins with the call, or ends with it where there is `ends`."""
+    ends: str = ""
+    """Operation of the span that ends with the call."""
+    raised: Expression | None = None
+    """The exception that it ended with."""
+    stream: str = ""
+    """Attribute of the result that keeps the generator with which the call ends."""
     topology: Mapping[str, Expression] = field(default_factory=dict, hash=False)
     """What tells of messages between agents, by the key of the rule: `edges`, `receives`, ..."""
     metrics: tuple[Metric, ...] = ()

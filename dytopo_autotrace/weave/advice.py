@@ -30,9 +30,10 @@ from dytopo_autotrace.collect.span import (
     Record,
 )
 from dytopo_autotrace.collect.tracing import begin_trace, current
-from dytopo_autotrace.weave.awaitables import end_with, end_with_future, known_futures
+from dytopo_autotrace.weave.awaitables import GOES_ON, end_with, end_with_future, known_futures
+from dytopo_autotrace.weave.borders import effects, sources
 from dytopo_autotrace.weave.capture import OURS, give_defaults
-from dytopo_autotrace.weave.iterating import NAMES, follow, loop
+from dytopo_autotrace.weave.iterating import NAMES, follow, follow_within, loop
 from dytopo_autotrace.weave.shape import Shape, innermost
 
 # The places in a record are those of `collect.span`. The end is set last: it hands the record over.
@@ -40,19 +41,22 @@ from dytopo_autotrace.weave.shape import Shape, innermost
 # What is ours stands in `try` blocks of its own, which cost nothing unless something is raised: deep
 # in a recursion, or when the memory is full, anything can, and none of it may reach the host.
 _TEMPLATE: Final = """
-def make(__function, __entry, __exit, __again, __raised, __handed_back):
+def make(
+    __function, __entry, __exit, __again, __raised, __handed_back, __stream, __effects
+):
+    __when, __extract, __inject = __effects
     {async_}def advice({header}):
-        __record = None
-        if __switch.on:
+        __record = None{last}
+        if __switch.on{when}:
             try:
-                __parent = __after = __get()
+                __parent = __after = __get(){extract}
                 {begin}
                 {entry}
                 __record = [
                     __next_id(), __parent[0], __parent[2], __site, __now(), 0, None, {links}, None,
                     {values}
                 ]
-                __append(__record)
+                __append(__record){inject}
             except __Exception:
                 __record = None
                 __switch.missed += 1
@@ -135,6 +139,13 @@ _HAND_BACK: Final = """if __type(__result) in __Later:
                     return __later
             except __Exception:
                 __switch.missed += 1""".replace("__", OURS)
+# What is handed back is an object that keeps a generator: the call goes on until that has ended.
+_STREAM: Final = """try:
+            if __stream(__record, __result, {positional}, {named}):
+                {if_current}__put(__after)
+                return __result
+        except __Exception:
+            __switch.missed += 1""".replace("__", OURS)
 _READ: Final = """try:
                     {statements}
                 except __Exception:
@@ -143,7 +154,7 @@ _READ: Final = """try:
 )
 
 # Where the call is current: its span can be asked for. What an observer takes is not the call's.
-_ON_START: Final = """__record[{place}], = __again(({name!r},), {positional}, {named}, None, None)
+_ON_START: Final = """__record[{place}], = __again(({name!r},), {positional}, {named}, None, None, None)
                 __record[4] = __now()""".replace("__", OURS)
 
 _NOTE: Final = f"{OURS}note_close({OURS}record, {OURS}flying)"
@@ -198,27 +209,51 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
         error: BaseException, given: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> list[Any]:
         names = tuple(name for name in form.exit if name in form.on_raise)
-        read = iter(form.one_by_one(names, bound_to, (None, error, *given), kwargs))
+        read = iter(form.one_by_one(names, bound_to, (None, error, None, *given), kwargs))
         return [next(read) if name in form.on_raise else MISSING for name in form.exit]
 
     raised_or_none = raised if form.on_raise else None
 
-    def handed_back(
-        record: Record, theirs: Any, given: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        def returned(result: Any) -> None:
-            keep_at_exit(record, again(form.exit, given, kwargs, result, None))
+    def readers(
+        record: Record, given: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Callable[..., Any], Callable[[BaseException], None]]:
+        def returned(result: Any, last: Any = None) -> None:
+            keep_at_exit(record, again(form.exit, given, kwargs, result, None, last))
 
         def failed(error: BaseException) -> None:
             record[OUTCOME] = _UNREAD
             close(record, error, raised_or_none, given, kwargs)
 
+        return returned, failed
+
+    def stream(
+        record: Record, result: Any, given: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bool:
+        return follow_within(
+            record, result, form.stream, *readers(record, given, kwargs), keeps_last=form.keeps_last
+        )
+
+    def handed_back(
+        record: Record, theirs: Any, given: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        returned, failed = readers(record, given, kwargs)
         follows = LATER[type(theirs)]
         if follows is not end_with_future and sys.getrefcount(theirs) > _HELD_BY_US:
             return None  # The host keeps it somewhere, and is to find in there what it was given.
+        if follows is follow:
+            return follow(record, theirs, returned, failed, keeps_last=form.keeps_last)
+        if form.stream:
+
+            def streams_or_returned(result: Any) -> Any:
+                return GOES_ON if stream(record, result, given, kwargs) else returned(result)
+
+            return follows(record, theirs, streams_or_returned, failed)
         return follows(record, theirs, returned, failed)
 
-    advice = form.make(function, entry, exit_, again, raised_or_none, handed_back)
+    advice = form.make(
+        *(function, entry, exit_, again, raised_or_none, handed_back, stream),
+        effects(form, bound_to, into),
+    )
     if not is_plain(function):
         from dytopo_autotrace.weave.proxy import Proxy  # noqa: PLC0415 - loads wrapt
 
@@ -268,27 +303,40 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
     if form.iterates:
         call = (_ITERATE_LATER if is_async else _ITERATE).format(
             arguments=parameters.arguments,
-            loop=loop(is_async=is_async, failed=failed, on_start=on_start),
+            loop=loop(
+                is_async=is_async, keeps_last=form.keeps_last, failed=failed, on_start=on_start
+            ),
         )
         values += ["0", f"{OURS}missing", f"{OURS}missing"]
     else:
+        hand_back = "" if is_async else _HAND_BACK.format(**given)
+        if form.stream:
+            leave = _IF_CURRENT if is_async else ""
+            hand_back += "\n        " + _STREAM.format(**given, if_current=leave)
         call = _CALL.format(
             await_="await " if is_async else "",
             arguments=parameters.arguments,
             failed=failed,
             on_start=on_start,
             if_current=_IF_CURRENT if is_async else "",
-            hand_back="" if is_async else _HAND_BACK.format(**given),
+            hand_back=hand_back,
         )
+    last = f"{OURS}last" if form.keeps_last else "None"
+    borders = {
+        key: f"\n                {text}" if text and key != "when" else text
+        for key, text in sources(form).items()
+    }
     source = _TEMPLATE.format(
+        **borders,
         async_="async " if is_async else "",
         header=header,
+        last=f"\n        {OURS}last = None" if form.keeps_last else "",
         begin=_BEGIN_ALWAYS if form.starts_trace else _BEGIN,
         links=_LINKS if form.starts_trace else "None",
-        entry=_read(form, form.entry, entries, "entry", "None, None"),
+        entry=_read(form, form.entry, entries, "entry", "None, None, None"),
         values=", ".join(values),
         call=call,
-        exit=_read(form, form.exit, places, "exit", f"{OURS}result, None"),
+        exit=_read(form, form.exit, places, "exit", f"{OURS}result, None, {last}"),
         if_current=_IF_CURRENT if is_async else "",
         return_="" if form.iterates and is_async else f"return {OURS}result",
     )

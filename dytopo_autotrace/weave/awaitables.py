@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, without_our_head
@@ -21,7 +21,7 @@ _unstarted: set[weakref.ref[Any]] = set()
 def end_with(
     record: Record,
     theirs: CoroutineType[Any, Any, Any],
-    returned: Callable[[Any], None],
+    returned: Callable[[Any], Any],
     raised: Callable[[BaseException], None],
 ) -> CoroutineType[Any, Any, Any] | None:
     """A coroutine that does what theirs does, and ends the record when that ends.
@@ -72,20 +72,26 @@ def end_with(
     return ours  # type: ignore[no-any-return]
 
 
-def _end(record: Record, read: Callable[[Any], None], ended_with: Any) -> None:
+GOES_ON: Final = object()
+"""What reading a result gives if the call has not ended with it."""
+
+
+def _end(record: Record, read: Callable[[Any], Any], ended_with: Any) -> None:
     now = clock.now_ns()
+    read_as = None
     try:
-        read(ended_with)
+        read_as = read(ended_with)
     except Exception:
         pass  # It counts for itself what cannot be read.
     finally:
-        record[END_NS] = now
+        if read_as is not GOES_ON:
+            record[END_NS] = now
 
 
 def end_with_future(
     record: Record,
     theirs: Any,
-    returned: Callable[[Any], None],
+    returned: Callable[[Any], Any],
     raised: Callable[[BaseException], None],
 ) -> Any:
     """The same future, which ends the record when it is done; `None` if it is done already."""

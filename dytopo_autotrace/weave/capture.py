@@ -32,7 +32,7 @@ _CHARACTERS_OF_NO_TEXT = 8
 _MAX_WHOLE = 100_000
 
 Reader = Callable[..., tuple[Any, ...]]
-"""Reads captured values: `read(result, error, *args, **kwargs)` with a function's own parameters."""
+"""Reads captured values: `read(result, error, last, *args, **kwargs)` with a function's own parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,19 @@ ANYTHING: Final = Parameters(
 """The parameters of a callable whose own cannot be seen; `bound` is what it is bound to, if it is."""
 
 
-def value_source(name: str, expression: Expression, keeper: Keeper, *, whole: bool = False) -> str:
+def value_source(
+    name: str,
+    expression: Expression,
+    keeper: Keeper,
+    *,
+    parameters: frozenset[str],
+    whole: bool = False,
+) -> str:
     """Source that evaluates to the captured value of an expression; `whole` is not cut to its limit."""
-    text = ast.unparse(_Names(expression).visit(copy.deepcopy(expression.tree)))
-    if name == FAILED:
+    text = ast.unparse(_Names(expression, parameters).visit(copy.deepcopy(expression.tree)))
+    if name in (EXTRACT, INJECT, HELD_BY, RAISED):
+        return text
+    if name in (FAILED, WHEN):
         # Whether it holds is asked now: the answer of a host's object may change.
         return f"{OURS}bool({text})"
     known_as = _known_as(name)
@@ -121,14 +130,23 @@ def _last_name(tree: ast.expr) -> str:
     return ""
 
 
+WHEN, EXTRACT, INJECT, HELD_BY, RAISED = (
+    f"{RESERVED}{key}" for key in ("when", "extract", "inject", "held_by", "raised")
+)
+"""Names of what is read when a call begins and not kept; what comes to light is the host's own."""
+
+LAST: Final = "last"
+"""The last item of an iteration, where no parameter of the function has this name."""
+
 _BUILTINS: Final = {name: getattr(builtins, name) for name in (*FUNCTIONS, *TYPES)}
 
 
 class _Names(ast.NodeTransformer):
     """Gives what the language provides a name of its own: a parameter may be called `len` as well."""
 
-    def __init__(self, expression: Expression) -> None:
+    def __init__(self, expression: Expression, parameters: frozenset[str]) -> None:
         self._provided = {"result", "error", *_BUILTINS.keys() - expression.names}
+        self._provided |= {LAST} - parameters
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
         name = OURS + node.id if node.id in self._provided else node.id
@@ -148,7 +166,7 @@ def reader(
     """Compile a reader of several values; bind it to a function to give it that one's defaults."""
     slash = "" if "/" in parameters.header.split(", ") else "/, "
     source = f"""
-def read({OURS}result, {OURS}error, {slash}{parameters.header}):
+def read({OURS}result, {OURS}error, {OURS}last, {slash}{parameters.header}):
     return ({", ".join(sources.values())},)
 """
     module = compile(source, "<dytopo_autotrace reader>", "exec", dont_inherit=True)

@@ -39,6 +39,15 @@ def traced(
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
+    when: str = "",
+    min_seconds: float = 0.0,
+    extract: str = "",
+    inject: str = "",
+    adds_to: str = "",
+    held_by: str = "",
+    ends: str = "",
+    raised: str = "",
+    stream: str = "",
     edges: str = "",
     isolated: str = "",
     stats: str = "",
@@ -58,6 +67,15 @@ def traced(
     failed_if: str = "",
     scope: Mapping[str, str] | None = None,
     stall_after: float = 0.0,
+    when: str = "",
+    min_seconds: float = 0.0,
+    extract: str = "",
+    inject: str = "",
+    adds_to: str = "",
+    held_by: str = "",
+    ends: str = "",
+    raised: str = "",
+    stream: str = "",
     edges: str = "",
     isolated: str = "",
     stats: str = "",
@@ -80,6 +98,15 @@ def traced(
         failed_if: expression that holds when a call failed although it raised nothing.
         scope: `{"opens": "round", "key": "round_num"}`: the call opens or continues a scope.
         stall_after: seconds after which a call that still runs is told of.
+        when: expression that holds for the calls that are recorded.
+        min_seconds: shorter calls are counted and not kept.
+        extract: expression for the headers that a call came with, its caller's span in them.
+        inject: expression for the headers that a call sends, which get its span.
+        adds_to: operation of the calls around, which get the attributes.
+        held_by: expression for the object whose span begins with the call and outlasts it.
+        ends: operation of such a span, which ends with the call.
+        raised: expression for the exception that it ended with.
+        stream: attribute of the result that keeps the generator with which the call ends.
         edges, isolated, stats: of a router, expressions for who sends to whom.
         receives: expression for the agents whose output the call reads.
         on_start, on_end: `package:function`, an observer of your own that is shown each call.
@@ -93,6 +120,15 @@ def traced(
         "failed_if": failed_if,
         "scope": dict(scope or {}),
         "stall_after": stall_after,
+        "when": when,
+        "min_seconds": min_seconds,
+        "extract": extract,
+        "inject": inject,
+        "adds_to": adds_to,
+        "held_by": held_by,
+        "ends": ends,
+        "raised": raised,
+        "stream": stream,
         "edges": edges,
         "isolated": isolated,
         "stats": stats,

@@ -75,6 +75,7 @@ _LOOP: Final = """
                     __switch.missed += 1
                 raise
             __sent = __thrown = None
+            {keep_last}
             if __record is not None:
                 try:
                     __mine = __get()
@@ -102,10 +103,11 @@ _LOOP: Final = """
 _IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
 
 
-def loop(*, is_async: bool, failed: str, on_start: str = "pass") -> str:
+def loop(*, is_async: bool, keeps_last: bool, failed: str, on_start: str = "pass") -> str:
     """Source of an iteration, for the body of an advice that has its `record` and its `inner`.
 
     Args:
+        keeps_last: whether the last item is held until the next one, or the end.
         failed: statement that ends the record when the iteration raises.
         on_start: statement that shows the call to an observer.
     """
@@ -114,6 +116,7 @@ def loop(*, is_async: bool, failed: str, on_start: str = "pass") -> str:
         stop=_STOP_LATER if is_async else _STOP,
         on_start=on_start,
         failed=failed.replace("\n", "\n    "),
+        keep_last=f"{OURS}last = {OURS}held[0]" if keeps_last else "",
         if_current=_IF_CURRENT if is_async else "",
     )
 
@@ -157,8 +160,9 @@ NAMES: Final[Mapping[str, Any]] = {
 _HANDED_BACK: Final = """
 {async_}def advice(__inner, __record, __returned, __failed):
         __after = __get()
+        __last = None
         {loop}
-        __returned(__result)
+        __returned(__result, __last)
         try:
             {if_current}__put(__after)
         except __Exception:
@@ -176,16 +180,19 @@ class _Faults:
 def follow(
     record: Record,
     theirs: Any,
-    returned: Callable[[Any], None],
+    returned: Callable[..., None],
     raised: Callable[[BaseException], None],
+    *,
+    keeps_last: bool = False,
 ) -> Any:
     """A generator that does what theirs does, and ends the record when that ends.
 
     Args:
         record: of a call that is over, but for this.
         theirs: the generator, or asynchronous generator, that the call returned.
-        returned: reads what is kept of the result.
+        returned: reads what is kept of the result and the last item.
         raised: reads what is kept of an exception.
+        keeps_last: whether the last item is wanted.
 
     Returns:
         `None` if somebody else iterates over theirs already.
@@ -197,14 +204,14 @@ def follow(
     record += NOTHING_COUNTED
     record[SITE] = _counting(record[SITE])
 
-    def ended(result: Any) -> None:
-        _end(record, returned, result)
+    def ended(result: Any, last: Any) -> None:
+        _end(record, returned, result, last)
 
     def failed(error: BaseException) -> None:
         _end(record, raised, error)
         note_close(record, error)
 
-    ours = _handed_back(is_async=is_async)(theirs, record, ended, failed)
+    ours = _handed_back(is_async=is_async, keeps_last=keeps_last)(theirs, record, ended, failed)
     ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__
 
     def gone(reference: weakref.ref[Any]) -> None:
@@ -216,15 +223,51 @@ def follow(
     return ours
 
 
+def follow_within(
+    record: Record,
+    keeper: Any,
+    attribute: str,
+    returned: Callable[..., None],
+    raised: Callable[[BaseException], None],
+    *,
+    keeps_last: bool,
+) -> bool:
+    """End the record with the generator that an object keeps, in the place of which ours is put.
+
+    Args:
+        keeper: what the call returned, the stream of an LLM client for instance.
+        attribute: of the object itself; nothing of the host's runs to read it.
+
+    Returns:
+        False if there is no such generator, or somebody else has it too.
+    """
+    try:
+        names = object.__getattribute__(keeper, "__dict__")
+    except AttributeError:
+        return False
+    if type(names.get(attribute)) not in ITERATES:
+        return False
+    if sys.getrefcount(names[attribute]) > _HELD_BY_KEEPER:
+        return False
+    ours = follow(record, names[attribute], returned, raised, keeps_last=keeps_last)
+    if ours is None:
+        return False
+    names[attribute] = ours
+    return True
+
+
+_HELD_BY_KEEPER: Final = 2
+"""References to a generator that an object keeps: its own, and that of counting them."""
+
 _waiting: set[weakref.ref[Any]] = set()
 """Keeps the references alive that tell of generators which nobody iterated over."""
 
 
 @functools.cache
-def _handed_back(*, is_async: bool) -> FunctionType:
+def _handed_back(*, is_async: bool, keeps_last: bool) -> FunctionType:
     source = _HANDED_BACK.format(
         async_="async " if is_async else "",
-        loop=loop(is_async=is_async, failed=f"{OURS}failed({OURS}flying)"),
+        loop=loop(is_async=is_async, keeps_last=keeps_last, failed=f"{OURS}failed({OURS}flying)"),
         if_current=_IF_CURRENT if is_async else "",
         return_="" if is_async else f"return {OURS}result",
     )
@@ -250,10 +293,10 @@ def _counting(site: Site) -> Site:
     return replace(site, exit=(*site.exit, *COUNTED))
 
 
-def _end(record: Record, read: Callable[[Any], None], ended_with: Any) -> None:
+def _end(record: Record, read: Callable[..., None], *ended_with: Any) -> None:
     now = clock.now_ns()
     try:
-        read(ended_with)
+        read(*ended_with)
     except Exception:
         pass  # It counts for itself what cannot be read.
     finally:

@@ -25,7 +25,13 @@ from dytopo_autotrace.rules.expressions import Expression
 from dytopo_autotrace.rules.model import Capture, Rule
 from dytopo_autotrace.weave.capture import (
     ANYTHING,
+    EXTRACT,
+    HELD_BY,
+    INJECT,
+    LAST,
     OURS,
+    RAISED,
+    WHEN,
     Keeper,
     Parameters,
     Reader,
@@ -36,6 +42,8 @@ from dytopo_autotrace.weave.capture import (
 from dytopo_autotrace.weave.iterating import COUNTED
 from dytopo_autotrace.weave.observers import Observer
 
+_NOT_KEPT = (WHEN, EXTRACT, INJECT, HELD_BY, RAISED)
+_AT_EXIT = frozenset({"result", "error", LAST})
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
@@ -63,6 +71,16 @@ class Shape:
     """Whether calls are generators, whose span covers the iteration."""
     on_raise: frozenset[str]
     """Names among those captured at exit that can be read when the call raised."""
+    keeps_last: bool = False
+    """Whether the last item of an iteration is read when it ends, and so is held until then."""
+    adds_to: str = ""
+    """Operation of the calls that the attributes are added to, instead of a span."""
+    ends: str = ""
+    """Operation whose span of the same object ends with the call, which has none of its own."""
+    stream: str = ""
+    """Attribute of the result that holds the generator that the call is about."""
+    passed_by: int = 0
+    """How many calls the rule's `when` left out."""
     unreadable: Counter[str] = field(default_factory=Counter)
     """How often each captured value could not be read."""
     readers: dict[tuple[str, ...], Callable[[FunctionType | None], Reader]] = field(
@@ -103,7 +121,7 @@ class Shape:
         """Each value on its own: one that cannot be read is `MISSING`, and counted.
 
         Args:
-            given: result and error of the call, then its positional arguments.
+            given: result, error and last item of the call, then its positional arguments.
         """
         values: list[Any] = []
         for name in names:
@@ -146,9 +164,9 @@ def shape(
     bound_to = own
     inner = innermost(function)
     hidden = own is ANYTHING and bool(observers)
-    if inner is not None and (hidden or not named - {"result", "error"} <= own.names):
+    if inner is not None and (hidden or not named - _AT_EXIT <= own.names):
         bound_to = Parameters.of(inner)
-    known = {*bound_to.names, "result", "error"}
+    known = {*bound_to.names, *_AT_EXIT}
     for name, expression in expressions.items():
         for unknown in sorted(expression.names - known):
             raise Refusal(
@@ -156,9 +174,14 @@ def shape(
                 f"which is no parameter of {qualname}. {expression.instead_of(unknown, known)}"
             )
     keeper = Keeper(capture)
-    at_exit = [name for name, each in expressions.items() if each.names & {"result", "error"}]
+    ended = _AT_EXIT - (bound_to.names & {LAST})
+    read_at_exit = [name for name, each in expressions.items() if each.names & ended]
+    at_entry = [name for name in expressions if name not in (*read_at_exit, *_NOT_KEPT)]
+    at_exit = [*read_at_exit, *[ON_END] * (ON_END in observers)]
     sources = {
-        name: value_source(name, each, keeper, whole=name in rule.topology)
+        name: value_source(
+            name, each, keeper, parameters=bound_to.names, whole=name in rule.topology
+        )
         for name, each in expressions.items()
     }
     values = namespace(keeper)
@@ -167,16 +190,12 @@ def shape(
         sources[name] = _shown_to(known_as, bound_to, rule.name)
         values[known_as] = observer.sees
         values[OURS + "keeper"] = keeper
-    at_exit += [ON_END] * (ON_END in observers)
     iterates = own is not ANYTHING and bool(function.__code__.co_flags & _GENERATORS)
     site = Site(
         operation=rule.operation or qualname,
         role=rule.role,
         rule=rule.name,
-        entry=(
-            *(name for name in expressions if name not in at_exit),
-            *[ON_START] * (ON_START in observers),
-        ),
+        entry=(*at_entry, *[ON_START] * (ON_START in observers)),
         exit=(*at_exit, *COUNTED) if iterates else tuple(at_exit),
         measurements=_measurements(rule),
         failed_if=rule.failed_if.text if rule.failed_if else "",
@@ -184,6 +203,7 @@ def shape(
         scope=rule.scope.opens if rule.scope else "",
         stall_after=rule.stall_after,
         observed=bool(observers),
+        min_seconds=rule.min_seconds,
         receives=RECEIVES in rule.topology,
     )
     return Shape(
@@ -198,8 +218,12 @@ def shape(
         on_raise=frozenset(
             name
             for name in at_exit
-            if name not in expressions or "result" not in expressions[name].names
+            if name == ON_END or expressions[name].names & ended <= {"error"}
         ),
+        keeps_last=any(LAST in expressions[name].names & ended for name in read_at_exit),
+        adds_to=rule.adds_to,
+        ends=rule.ends,
+        stream=rule.stream,
     )
 
 
@@ -215,6 +239,9 @@ def _expressions(rule: Rule) -> dict[str, Expression]:
         named[AGENT] = rule.agent
     if rule.scope:
         named[SCOPE] = rule.scope.key
+    effects = (rule.when, rule.extract, rule.inject, rule.held_by, rule.raised)
+    at_start = zip(_NOT_KEPT, effects, strict=True)
+    named.update({name: each for name, each in at_start if each is not None})
     named.update(rule.attributes)
     named.update(rule.topology)
     if rule.failed_if:
@@ -231,6 +258,7 @@ def shown(capture_name: str) -> str:
     """A capture name as the author of the rule knows it."""
     reserved = {AGENT: "agent", FAILED: "failed_if", SCOPE: "scope.key"}
     reserved |= {ON_START: "on_start", ON_END: "on_end"}
+    reserved |= {name: name.strip(RESERVED) for name in _NOT_KEPT}
     if capture_name in reserved or not capture_name.startswith(RESERVED):
         return reserved.get(capture_name, capture_name)
     _, metric, _, *label = capture_name.split(RESERVED)

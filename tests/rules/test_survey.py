@@ -400,7 +400,7 @@ def test_names_of_parameters(look, target, expression):
     ("target", "expression", "message", "hint"),
     [
         ("agents:plain", "tsak", "names 'tsak', which is no parameter of plain.", "'task'"),
-        ("agents:plain", "self.name", "names 'self'", "Valid: error, result, rounds, task."),
+        ("agents:plain", "self.name", "names 'self'", "Valid: error, last, result, rounds, task."),
         ("agents:Worker.make", "self.name", "no parameter of Worker.make.", "Valid: cls"),
         ("agents:Worker.*run", "n", "no parameter of Worker.run and 1 more.", "Valid:"),
         ("agents:Worker.retried.__wrapped__", "n", "no parameter of Worker.retried.", "Valid:"),

@@ -264,7 +264,7 @@ class _Examiner:
         self.faults.append(Fault(origin.file, origin.line, key, repr(value), message, advice))
 
 
-_ALWAYS: Final = frozenset({"result", "error"})
+_ALWAYS: Final = frozenset({"result", "error", "last"})
 
 
 def _expressions(value: Any, key: str) -> Iterator[tuple[str, Expression]]:
