@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,7 +18,7 @@ class Messages:
     """Links each call to the latest call of every agent that it read, as far as that had ended."""
 
     def __init__(self) -> None:
-        self._outputs: OrderedDict[tuple[int, str], deque[tuple[int, int]]] = OrderedDict()
+        self._outputs: OrderedDict[tuple[int, str], list[tuple[int, int]]] = OrderedDict()
 
     def link(self, spans: Sequence[Span]) -> None:
         """Comes before all consumers that keep spans; they come in the order of their ends."""
@@ -44,10 +44,12 @@ class Messages:
         key = (span.trace, span.agent)
         outputs = self._outputs.get(key)
         if outputs is None:
-            outputs = self._outputs[key] = deque(maxlen=REMEMBERED)
+            outputs = self._outputs[key] = []
             if len(self._outputs) > MAX_SENDERS:
                 self._outputs.popitem(last=False)
         outputs.append((span.end_ns, span.id))
+        if len(outputs) > REMEMBERED:
+            del outputs[0]
 
 
 def _names(value: object) -> list[str]:
