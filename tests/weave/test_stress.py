@@ -16,19 +16,19 @@ from dytopo_autotrace import install
 from dytopo_autotrace.rules.load import load_text
 module = sys.modules["busy"] = types.ModuleType("busy")
 exec("def work(n):\\n    return n * 2", vars(module))
-original, stop, wrong = module.work, threading.Event(), []
+held, stop, wrong = [module.work], threading.Event(), []  # a global name would be rebound
 def call():
     while not stop.is_set():
         if module.work(21) != 42:
             wrong.append(1)
-threads = [threading.Thread(target=call) for _ in range(8)]
+threads = [threading.Thread(target=call, daemon=True) for _ in range(3)]
 rules = load_text('[[rule]]\\ntarget = "busy:work"\\n', "rules.toml")
 for thread in threads:
     thread.start()
-for _ in range(100):
+for _ in range(20):
     with install(rules):
-        assert module.work is not original
-    assert module.work is original
+        assert module.work is not held[0]
+    assert module.work is held[0]
 stop.set()
 for thread in threads:
     thread.join()
@@ -48,7 +48,7 @@ def call():
     while not stop.is_set():
         work(1)
         time.sleep(0.0005)
-threads = [threading.Thread(target=call) for _ in range(4)]
+threads = [threading.Thread(target=call, daemon=True) for _ in range(4)]
 for thread in threads:
     thread.start()
 statuses = []
