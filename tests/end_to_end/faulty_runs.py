@@ -35,8 +35,13 @@ LAUNCHER = ("weave/launch.py", "cli/run.py", "cli/programs.py", "cli/__init__.py
 # Borders, at which every fault below them ends.
 INSTEAD = frozenset(
     {
-        *("Pipeline._run", "Worker._run"),  # threads of our own, which begin with it
-        *("Weaver.decorate"),
+        "Pipeline._run",  # threads of our own, which begin with it
+        "Worker._run",
+        "Modules._decorate",
+        "Thread.start",  # these are put in the place of the program's own, and call that
+        "Thread._bootstrap",
+        "ThreadPoolExecutor.submit",
+        "_carried.<locals>.run",
     }
 )
 NAMES = (
