@@ -18,6 +18,12 @@ settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+
+def pytest_xdist_auto_num_workers(config):
+    """More than there are cores: many tests start programs and wait for them."""
+    return 3 * (os.cpu_count() or 1) // 2
+
+
 SAMPLES = Path(__file__).parent / "samples"
 SAMPLE_PACKAGES = ("patient", "nowhere")
 

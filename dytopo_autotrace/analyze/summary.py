@@ -130,7 +130,7 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
     failures = len(found.failures)
     held_up = bottlenecks(tree, owned, busy, failures, groups, predicted.predictions)
     return RunSummary(
-        verdict=_verdict(run, found, groups, held_up.slow_agents),
+        verdict=_verdict(run, found, groups, held_up.slow_agents, _running_last(tree, owned)),
         service=run.service,
         argv=run.argv,
         started_unix_ns=run.started_unix_ns,
@@ -173,11 +173,16 @@ def _verdict(
     found: Outcomes,
     groups: tuple[FailureGroup, ...],
     slow: tuple[SlowAgent, ...],
+    running: Sequence[str],
 ) -> Verdict:
     took = f" after {wording.seconds(run.wall_seconds)}" if run.wall_seconds > 0 else ""
     trouble = _trouble(found, groups) if run.spans else "no call was recorded"
     if run.ended == "KeyboardInterrupt":
         return Verdict("failed", _sentence(f"The program was interrupted{took}", trouble))
+    if run.ended == "died":
+        last = f", while {wording.listing(running, 3)} ran" if running else ""
+        end = f"The program died{took}{last}, and did not say how"
+        return Verdict("failed", _sentence(end, trouble))
     if run.ended not in ("returned", "SystemExit"):
         said = f": {wording.clip(run.ended_message, 120)}" if run.ended_message else ""
         return Verdict("failed", _sentence(f"{run.ended} ended the program{took}{said}", trouble))
@@ -237,6 +242,19 @@ def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
             f"{'was' if number_left == 1 else 'were'} not made good{before}{what}"
         )
     return " and ".join(parts)
+
+
+def _running_last(tree: Tree, owned: Owners) -> list[str]:
+    """The calls that still ran when the records end and waited for no other, the longest first."""
+    running = [span for span in tree.spans if not span.end_ns]
+    callers = {tree.parents[span.id].id for span in running if span.id in tree.parents}
+    innermost = [span for span in running if span.id not in callers]
+    innermost.sort(key=tree.seconds, reverse=True)
+    return [
+        f"{span.operation}{' of ' * bool(owned.agents[span.id])}{owned.agents[span.id]}"
+        f" (for {wording.seconds(tree.seconds(span))})"
+        for span in innermost
+    ]
 
 
 def _sentence(end: str, trouble: str) -> str:

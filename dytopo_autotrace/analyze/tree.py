@@ -105,7 +105,7 @@ def build(spans: Iterable[Span], now_ns: int | None = None, *, as_recorded: bool
     for span in sorted(calls, key=_by_start):
         parent = _above(span, by_id, left_out)
         if parent is None:
-            orphans += _outside(span, by_id, left_out) != 0
+            orphans += _outside(span.parent, by_id, left_out) != 0
             roots.append(span)
         else:
             parents[span.id] = parent
@@ -157,21 +157,21 @@ def _above(span: Span, by_id: Mapping[int, Span], left_out: frozenset[str]) -> S
     An orchestrator begins a trace of its own, linked to the span around it, which waits for it as
     for any other call.
     """
-    if parent := _outside(span, by_id, left_out):
+    if parent := _outside(span.parent, by_id, left_out):
         return by_id.get(parent)
-    return next((by_id[link] for link in span.links if link in by_id and link != span.id), None)
+    linked = (by_id.get(_outside(link, by_id, left_out)) for link in span.links)
+    return next((each for each in linked if each is not None and each is not span), None)
 
 
-def _outside(span: Span, by_id: Mapping[int, Span], left_out: frozenset[str]) -> int:
-    """The id of what called it, which scopes around it did not."""
-    parent = span.parent
+def _outside(caller: int, by_id: Mapping[int, Span], left_out: frozenset[str]) -> int:
+    """The id of the call around a caller that may be a scope, which calls nothing."""
     seen: set[int] = set()
-    while (above := by_id.get(parent)) is not None and above.role in left_out:
-        if parent in seen:
+    while (above := by_id.get(caller)) is not None and above.role in left_out:
+        if caller in seen:
             return 0
-        seen.add(parent)
-        parent = above.parent
-    return parent
+        seen.add(caller)
+        caller = above.parent
+    return caller
 
 
 def _within(spans: Iterable[Span], by_id: Mapping[int, Span]) -> dict[int, Span]:

@@ -138,3 +138,15 @@ def test_a_link_to_what_was_not_recorded_leaves_a_root():
     run = spans.add("run", 1, 3)
     run.links = (999, run.id)
     assert build(spans).roots == (run,)
+
+
+def test_a_trace_begun_within_a_round_hangs_below_the_call_around_that_round():
+    """A root that is linked to a scope belongs where the scope does: to the call that has it."""
+    spans = Spans()
+    root = spans.add("root", 0, 9)
+    scope = spans.add("round", 1, 8, root, role="scope")
+    nested = spans.add("nested", 2, 7)
+    nested.links = (scope.id,)
+    tree = build([root, scope, nested])
+    assert tree.parent_of(nested) is root
+    assert tree.remarks == ()
