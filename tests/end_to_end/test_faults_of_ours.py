@@ -131,7 +131,7 @@ def test_a_sample_of_broken_functions_leaves_the_swarm_as_it_is(tmp_path):
     assert harmed(bare, results) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_any_function_of_ours_may_break_while_the_swarm_runs(tmp_path):
     """Every function of ours that runs with the example swarm raises in turn: it prints the same."""
     bare, results = runs(tmp_path, OPTIONS, SWARM)
@@ -140,7 +140,7 @@ def test_any_function_of_ours_may_break_while_the_swarm_runs(tmp_path):
     assert harmed(bare, results) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_any_function_of_ours_may_break_with_every_kind_of_callable(tmp_path):
     """Generators, threads, pools, forks, child processes, heirs and exceptions are no different."""
     program = tmp_path / "everything.py"
