@@ -344,7 +344,8 @@ def test_a_server_that_fails_costs_the_program_two_seconds(program, tmp_path, ho
             os.waitpid(child, 0)
     assert (watched.returncode, out) == (5, "[]\nno child\n")
     (line,) = said.splitlines()
-    assert line.startswith("dytopo-autotrace: not all of this run is kept in clickhouse://u:***@")
+    assert line.startswith("dytopo-autotrace: clickhouse://u:***@")
+    assert " spans not in the store: " in line
     assert "s3cret" not in line
     if how == "no library":
         assert "pip install 'dytopo-autotrace[clickhouse]'" in line
