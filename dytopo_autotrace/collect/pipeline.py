@@ -238,9 +238,15 @@ class Pipeline:
             except Exception as fault:
                 self._count("pause", fault)
         if self._last is not None:
+            self._close()
+
+    def _close(self) -> None:
+        try:
             self.drain()
             self._end_scopes()
-            self._end()
+        except Exception as fault:
+            self._count("drain", fault)
+        self._end()
 
     def _end(self) -> None:
         last, self._last = self._last, None
@@ -304,9 +310,7 @@ class Pipeline:
             if thread.is_alive() and thread is not threading.current_thread():
                 self._last = None
                 return False
-        self.drain()
-        self._end_scopes()
-        self._end()
+        self._close()
         return True
 
     def _end_scopes(self) -> None:
