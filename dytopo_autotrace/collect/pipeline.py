@@ -238,7 +238,10 @@ class Pipeline:
             except Exception as fault:
                 self._count("pause", fault)
         if self._last is not None:
-            self._close()
+            try:
+                self._close()
+            except Exception as fault:
+                self._count("close", fault)
 
     def _close(self) -> None:
         try:

@@ -124,6 +124,7 @@ def harmed(bare, results):
     ]
 
 
+@pytest.mark.slow
 def test_a_sample_of_broken_functions_leaves_the_swarm_as_it_is(tmp_path):
     """Of the functions of ours that run, a few are tried each time that the tests run."""
     bare, results = runs(tmp_path, OPTIONS, SWARM, share=90, shift=7)
