@@ -207,9 +207,14 @@ def follow(
     def ended(result: Any, last: Any) -> None:
         _end(record, returned, result, last)
 
+    def read_failure(error: BaseException) -> None:
+        try:
+            raised(error)
+        finally:
+            note_close(record, error)
+
     def failed(error: BaseException) -> None:
-        _end(record, raised, error)
-        note_close(record, error)
+        _end(record, read_failure, error)
 
     ours = _handed_back(is_async=is_async, keeps_last=keeps_last)(theirs, record, ended, failed)
     ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__

@@ -172,7 +172,6 @@ def test_a_stream_without_usage_says_that_its_tokens_are_not_known(server):
     assert [each["tokens_in"] for each in unread] == [1]
 
 
-@pytest.mark.slow
 def test_a_stream_that_nobody_wants_more_of_was_closed_early(server):
     """Leaving a stream after its first event ends the call there, and is no failure."""
     server.answers = [chunks("4", "2")]

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dytopo_autotrace import TraceContext, traced
+from dytopo_autotrace.collect.span import END_NS, OUTCOME, Site
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.testing import capture
+from dytopo_autotrace.weave.iterating import follow
 
 
 class Thrown(Exception):
@@ -680,3 +682,39 @@ def test_a_future_whose_exception_nobody_looks_at_is_still_complained_about():
     with capture():
         asyncio.run(main())
     assert [about["message"] for about in said] == ["Future exception was never retrieved"]
+
+
+class Handed(list):
+    """A record that remembers what was in it when its end was set: from then on others read it."""
+
+    def __setitem__(self, place, value):
+        super().__setitem__(place, value)
+        if place == END_NS:
+            self.at_the_end = list(self)
+
+
+@pytest.mark.parametrize("leave", ["exhausted", "closed", "raised"])
+def test_the_end_of_an_iteration_is_set_when_all_else_is_known(leave):
+    """Whoever drains at that very moment sees how it ended and what was counted."""
+    record = Handed([1, 0, 2, Site("numbers"), 3, 0, None, None, None])
+
+    def numbers():
+        yield 1
+        if leave == "raised":
+            raise KeyError
+        yield 2
+
+    def failed(error):
+        record[OUTCOME] = ("error", None)
+
+    ours = follow(record, numbers(), lambda result, last: None, failed)
+    assert next(ours) == 1
+    if leave == "closed":
+        ours.close()
+    elif leave == "raised":
+        with pytest.raises(KeyError):
+            next(ours)
+    else:
+        assert list(ours) == [2]
+    assert record.at_the_end == list(record)
+    assert (record[OUTCOME] is None) == (leave != "raised")
