@@ -89,6 +89,8 @@ class Pipeline:
         self._lock = threading.RLock()
         self._running: tuple[threading.Thread, threading.Event, threading.Event] | None = None
         """The background thread, what ends it, and what wakes it."""
+        self._starting = threading.RLock()
+        """Held while the thread is started: who stops it must not meet one that is yet to run."""
         self._waiters: deque[threading.Event] = deque()
         self._last: Callable[[], object] | None = None
 
@@ -204,7 +206,7 @@ class Pipeline:
     def ensure_running(self) -> None:
         """Start the background thread unless it runs; called when a trace begins, never per call."""
         if self._running is None:
-            with self._lock:
+            with self._starting:
                 if self._running is None:
                     stop, wake = threading.Event(), threading.Event()
                     thread = threading.Thread(
@@ -326,8 +328,9 @@ class Pipeline:
     def _halt(self) -> threading.Thread | None:
         """Have the thread end; None if there is none."""
         self._forget_to_resume()
-        self._was_running = False
-        running, self._running = self._running, None
+        with self._starting:
+            self._was_running = False
+            running, self._running = self._running, None
         if running is None:
             return None
         thread, stop, wake = running
@@ -374,8 +377,9 @@ class Pipeline:
             pass  # The interpreter is shutting down or out of threads: queries still drain.
 
     def _run_again(self) -> None:
-        if self._was_running:
-            self.ensure_running()
+        with self._starting:
+            if self._was_running:
+                self.ensure_running()
 
     def _forget_to_resume(self) -> None:
         if self._resume in gc.callbacks:
@@ -384,6 +388,7 @@ class Pipeline:
     def after_fork_in_child(self) -> None:
         """In the child what was recorded so far is the parent's, and so are the locks."""
         self._lock = threading.RLock()
+        self._starting = threading.RLock()
         self._waiters = deque()
         self._is_draining = False
         self.clear()

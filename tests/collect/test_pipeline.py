@@ -379,6 +379,28 @@ def test_the_last_thing_is_done_by_the_thread_after_its_last_tick():
     assert done[-2:] == [7, "dytopo-autotrace"]
 
 
+def test_a_thread_that_is_only_being_started_is_waited_for(monkeypatch):
+    """Who stops at that very moment goes on when the thread has done the last thing, not before."""
+    ours, started, by = Pipeline(), threading.Thread.start, []
+
+    def stop():
+        ours.stop(lambda: by.append(threading.current_thread().name))
+        by.append("stopped")
+
+    stopper = threading.Thread(target=stop)
+
+    def start(thread):
+        started(stopper)
+        stopper.join(0.2)  # Enough for one that does not wait.
+        started(thread)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(threading.Thread, "start", start)
+        ours.ensure_running()
+    stopper.join(10)
+    assert by == ["dytopo-autotrace", "stopped"]
+
+
 def test_without_a_thread_the_caller_does_the_last_thing():
     """Where no thread runs, what is to be done last is done all the same, once."""
     done = []
