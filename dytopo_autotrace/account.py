@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dytopo_autotrace import agent
+from dytopo_autotrace.collect import faults
 from dytopo_autotrace.collect.failures import failures
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
@@ -30,7 +31,11 @@ def drops(installation: agent.Installation) -> dict[str, int]:
         "failures: the memory limit was reached": failures.dropped,
         **{f"metrics: {reason}": count for reason, count in metrics.losses().items()},
         **{f"metric {name}: no number": n for name, n in agent.measurer.unmeasured.items()},
-        **{f"fault of ours in {name}": count for name, count in pipeline.faults.items()},
+        **{
+            f"fault of ours in {name}": count
+            for counted in (pipeline.faults, faults.contained)
+            for name, count in counted.items()
+        },
         **{
             f"calls not shown to observer {each.text}": each.left_out
             for each in (weaver.observers.values() if weaver else ())

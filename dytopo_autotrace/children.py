@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dytopo_autotrace import __version__
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.carrier import traceparent
+from dytopo_autotrace.collect.faults import around_forks
 from dytopo_autotrace.weave import workers
 from dytopo_autotrace.weave.starts import Get, Starts
 
@@ -46,8 +47,7 @@ class Children:
         self._starts = Starts(self._additions)
         self._forks = self._told = 0
         self._ledger: Ledger | None = None
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_parent=self._forked, after_in_child=self._begin_anew)
+        around_forks(after_in_parent=self._forked, after_in_child=self._begin_anew)
 
     def put_in(self, ledger: Ledger) -> None:
         """See to it that children of this process join the run."""

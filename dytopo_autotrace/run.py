@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dytopo_autotrace import account, agent
 from dytopo_autotrace.children import Children, has_run, read_kept, together
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.faults import around_forks, attempt
 from dytopo_autotrace.collect.loop_watch import LoopWatch
 from dytopo_autotrace.collect.metrics import metrics
 from dytopo_autotrace.collect.pipeline import pipeline
@@ -119,8 +120,8 @@ class Run:
             self._children = Children(self._what_children_are_told())
             self._children.put_in(self._installation.weaver.ledger)
             self._installation.reloaded.append(self._children.put_in)
-            if self._recording is not None and hasattr(os, "register_at_fork"):
-                os.register_at_fork(after_in_child=self._forked)
+            if self._recording is not None:
+                around_forks(after_in_child=self._forked)
         try:
             self._open_outlets()
         except Exception as fault:
@@ -219,8 +220,8 @@ class Run:
             self._finish()
         except Exception as fault:
             self._say(f"no report: {type(fault).__name__}: {fault}")
-        self._let_go()
-        _keep_interrupt(self._ended[0])
+        attempt(self._let_go)
+        attempt(_keep_interrupt, self._ended[0])
 
     def _let_go(self) -> None:
         """Give everything back, so that the interpreter takes the program down as it would."""

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def pytest_xdist_auto_num_workers(config):
     """More than there are cores: many tests start programs and wait for them."""
     return 3 * (os.cpu_count() or 1) // 2
+
+
+def pytest_configure():
+    # A shell starts what runs in the background without SIGINT, and the programs would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import CodeType, TracebackType
 from typing import Any
 
+from dytopo_autotrace.collect.faults import around_forks
 from dytopo_autotrace.collect.span import ErrorInfo, Span, Status
 
 MAX_FRAMES = 12
@@ -223,5 +224,4 @@ def new_failure_id() -> str:
 failures = FailureLog()
 """The failure records of this process."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=failures.after_fork_in_child)
+around_forks(after_in_child=failures.after_fork_in_child)

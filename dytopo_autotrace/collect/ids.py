@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dytopo_autotrace.collect.faults import around_forks
+
 
 def _random(bits: int) -> int:
     # The module `random` is three more to import at the start of every program.
@@ -33,5 +35,4 @@ def _forked() -> None:
     _span_ids.__setstate__(_random(61))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+around_forks(after_in_child=_forked)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, SupportsFloat, SupportsIndex, cast
 
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.collect.faults import around_forks
 from dytopo_autotrace.collect.series import (
     AMOUNTS,
     KINDS,
@@ -155,8 +156,7 @@ def _after_fork() -> None:
         collector._lock = threading.Lock()  # noqa: SLF001
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+around_forks(after_in_child=_after_fork)
 
 _Observation = tuple[Kind | None, str, float, Labels, float, Iterable[float] | None, str]
 

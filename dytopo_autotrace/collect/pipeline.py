@@ -13,9 +13,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 
 from dytopo_autotrace.collect import clock, ids
+from dytopo_autotrace.collect.faults import around_forks, attempt
 from dytopo_autotrace.collect.scopes import Scopes
 from dytopo_autotrace.collect.span import (
     END_NS,
@@ -86,6 +88,7 @@ class Pipeline:
         self._last_id = self._id_before_first = self.next_id()
         self._is_draining = False
         self._was_running = False
+        self._resume_soon = partial(attempt, self._resume)
         self._lock = threading.RLock()
         self._running: tuple[threading.Thread, threading.Event, threading.Event] | None = None
         """The background thread, what ends it, and what wakes it."""
@@ -355,7 +358,7 @@ class Pipeline:
     def before_fork(self) -> None:
         """Let the thread rest: Python warns of a fork while there is another one."""
         # Since the last fork it may not have been resumed yet.
-        is_resting = self._resume in gc.callbacks
+        is_resting = self._resume_soon in gc.callbacks
         thread = self._halt()
         self._was_running = is_resting or thread is not None
         if thread is not None:
@@ -365,7 +368,7 @@ class Pipeline:
     def after_fork(self) -> None:
         """In the parent all goes on, but soon: Python may look for other threads after this."""
         if self._was_running:
-            gc.callbacks.append(self._resume)
+            gc.callbacks.append(self._resume_soon)
 
     def _resume(self, *_: object) -> None:
         """Start the thread again, at the first garbage collection, which calls bring about."""
@@ -382,8 +385,8 @@ class Pipeline:
                 self.ensure_running()
 
     def _forget_to_resume(self) -> None:
-        if self._resume in gc.callbacks:
-            gc.callbacks.remove(self._resume)
+        if self._resume_soon in gc.callbacks:
+            gc.callbacks.remove(self._resume_soon)
 
     def after_fork_in_child(self) -> None:
         """In the child what was recorded so far is the parent's, and so are the locks."""
@@ -436,9 +439,8 @@ def _start(span: Span) -> int:
 pipeline = Pipeline()
 """The one pipeline of this process: woven calls, `@traced` and `TraceContext` all write to it."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=pipeline.before_fork,
-        after_in_parent=pipeline.after_fork,
-        after_in_child=pipeline.after_fork_in_child,
-    )
+around_forks(
+    before=pipeline.before_fork,
+    after_in_parent=pipeline.after_fork,
+    after_in_child=pipeline.after_fork_in_child,
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ from typing import Any
 
 from dytopo_autotrace.collect import clock, ids
 from dytopo_autotrace.collect.failures import outcome_of
+from dytopo_autotrace.collect.faults import around_forks
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.span import (
     END_NS,
@@ -180,5 +180,4 @@ class Traces:
 traces = Traces()
 """The finished spans of this process."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=traces.after_fork_in_child)
+around_forks(after_in_child=traces.after_fork_in_child)

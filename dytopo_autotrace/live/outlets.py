@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging  # noqa: F401 - registers for forks, where it takes its lock: ours must come before
-import os
 import threading
 import time
 import weakref
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from dytopo_autotrace.collect.faults import around_forks
 from dytopo_autotrace.collect.metrics import MetricsCollector, metrics
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.series import MetricFamily, MetricSeries
@@ -247,5 +247,4 @@ def _after_fork_in_child() -> None:
         each.after_fork_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+around_forks(before=_before_fork, after_in_child=_after_fork_in_child)

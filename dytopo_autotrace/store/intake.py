@@ -6,12 +6,12 @@ wait for a database library.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from dytopo_autotrace.collect.faults import around_forks
 from dytopo_autotrace.collect.span import Span
 from dytopo_autotrace.store.backlog import Backlog
 
@@ -120,5 +120,4 @@ def _after_fork() -> None:
         intake.forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+around_forks(after_in_child=_after_fork)

@@ -30,9 +30,10 @@ from dytopo_autotrace.collect.span import (
     Record,
 )
 from dytopo_autotrace.collect.tracing import begin_trace, current
-from dytopo_autotrace.weave.awaitables import GOES_ON, end_with, end_with_future, known_futures
+from dytopo_autotrace.weave.awaitables import end_with, end_with_future, known_futures
 from dytopo_autotrace.weave.borders import effects, sources
 from dytopo_autotrace.weave.capture import OURS, give_defaults
+from dytopo_autotrace.weave.ending import GOES_ON
 from dytopo_autotrace.weave.iterating import NAMES, follow, follow_within, loop
 from dytopo_autotrace.weave.shape import Shape, innermost
 
@@ -132,20 +133,25 @@ _LINKS: Final = "(__after[0],) if __after is not __parent else None".replace("__
 _IF_CURRENT: Final = "if __get() is __record: ".replace("__", OURS)
 # A coroutine function's own result is as it is; what anything else gives may be still to come.
 _HAND_BACK: Final = """if __type(__result) in __Later:
+            __later = None
             try:
                 __later = __handed_back(__record, __result, {positional}, {named})
                 if __later is not None:
                     __put(__after)
-                    return __later
             except __Exception:
-                __switch.missed += 1""".replace("__", OURS)
+                __switch.missed += 1
+            if __later is not None:
+                return __later""".replace("__", OURS)
 # What is handed back is an object that keeps a generator: the call goes on until that has ended.
-_STREAM: Final = """try:
-            if __stream(__record, __result, {positional}, {named}):
+_STREAM: Final = """__goes_on = False
+        try:
+            __goes_on = __stream(__record, __result, {positional}, {named})
+            if __goes_on:
                 {if_current}__put(__after)
-                return __result
         except __Exception:
-            __switch.missed += 1""".replace("__", OURS)
+            __switch.missed += 1
+        if __goes_on:
+            return __result""".replace("__", OURS)
 _READ: Final = """try:
                     {statements}
                 except __Exception:

@@ -6,13 +6,15 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any
 
-from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.span import END_NS, OUTCOME, VOID, Record
 from dytopo_autotrace.collect.tracing import current
+from dytopo_autotrace.weave.ending import end
 
 _unstarted: set[weakref.ref[Any]] = set()
 """Keeps the references alive that tell of coroutines which nobody ever awaited."""
@@ -47,12 +49,12 @@ def end_with(
         try:
             result = await theirs
         except BaseException as error:
-            _end(record, raised, error)
-            without_our_head(error)
+            attempt(end, record, raised, error)
+            attempt(without_our_head, error)
             if current.get() is record:
                 current.set(outer)
             raise
-        _end(record, returned, result)
+        attempt(end, record, returned, result)
         if current.get() is record:
             current.set(outer)
         return result
@@ -68,24 +70,8 @@ def end_with(
             theirs.close()
             record[OUTCOME], record[END_NS] = VOID, 1
 
-    _unstarted.add(weakref.ref(ours, gone))
+    _unstarted.add(weakref.ref(ours, partial(attempt, gone)))
     return ours  # type: ignore[no-any-return]
-
-
-GOES_ON: Final = object()
-"""What reading a result gives if the call has not ended with it."""
-
-
-def _end(record: Record, read: Callable[[Any], Any], ended_with: Any) -> None:
-    now = clock.now_ns()
-    read_as = None
-    try:
-        read_as = read(ended_with)
-    except Exception:
-        pass  # It counts for itself what cannot be read.
-    finally:
-        if read_as is not GOES_ON:
-            record[END_NS] = now
 
 
 def end_with_future(
@@ -99,21 +85,17 @@ def end_with_future(
         return None
 
     def done(future: Any) -> None:
-        try:
-            if future.cancelled():
-                kind = _cancelled_error(future)
-                _end(record, raised, kind())
-                return
-            # Its method would say that somebody has looked, and asyncio warn of nothing.
-            error = future._exception  # noqa: SLF001
-            if error is None:
-                _end(record, returned, future.result())
-            else:
-                _end(record, raised, error)
-        except Exception:
-            record[END_NS] = record[END_NS] or clock.now_ns()
+        if future.cancelled():
+            end(record, raised, _cancelled_error(future)())
+            return
+        # Its method would say that somebody has looked, and asyncio warn of nothing.
+        error = future._exception  # noqa: SLF001
+        if error is None:
+            end(record, returned, future.result())
+        else:
+            end(record, raised, error)
 
-    theirs.add_done_callback(done)
+    theirs.add_done_callback(partial(attempt, done))
     return theirs
 
 

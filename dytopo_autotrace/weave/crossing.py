@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.span import Record
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.ledger import Ledger
@@ -39,7 +40,7 @@ def cross_threads(ledger: Ledger) -> None:
             theirs(self)
         except BaseException as error:
             waiting.pop(id(self), None)
-            without_our_head(error)
+            attempt(without_our_head, error)
             raise
 
     def _bootstrap(self: Any) -> None:
@@ -67,11 +68,11 @@ def cross_pools(module: ModuleType, ledger: Ledger) -> None:
             # A worker that is started for this is there for everyone: it begins under no span.
             current.set(None)
             try:
-                return theirs(self, _carried(fn, record), *args, **kwargs)
+                return theirs(self, attempt(_carried, fn, record) or fn, *args, **kwargs)
             finally:
                 current.set(record)
         except BaseException as error:
-            without_our_head(error)
+            attempt(without_our_head, error)
             raise
 
     _put(ledger, pool, "submit", submit)
@@ -84,7 +85,7 @@ def _carried(function: Any, record: Record) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            without_our_head(error)
+            attempt(without_our_head, error)
             raise
         finally:
             current.set(outer)

@@ -9,6 +9,7 @@ from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 
 
 class Watcher(Protocol):
@@ -53,7 +54,7 @@ class Finder:
             try:
                 spec: ModuleSpec | None = find(fullname, path, target)
             except BaseException as error:
-                without_our_head(error)
+                attempt(without_our_head, error)
                 raise
             if spec is not None:
                 try:

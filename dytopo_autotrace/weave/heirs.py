@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.rules.match import Matcher, family_of
 from dytopo_autotrace.rules.model import Rule
 from dytopo_autotrace.weave.advice import is_plain
@@ -119,9 +120,9 @@ class _Family:
                 else:
                     theirs.__get__(None, cls)(*args, **kwargs)
             except BaseException as error:
-                without_our_head(error)
+                attempt(without_our_head, error)
                 raise
-            tell(cls)
+            attempt(tell, cls)
 
         hide(__init_subclass__.__code__)
         function = getattr(theirs, "__func__", None)

@@ -13,14 +13,17 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import AsyncGeneratorType, FunctionType, GeneratorType
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.span import END_NS, MISSING, OUTCOME, SITE, Record, Site
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.capture import OURS
+from dytopo_autotrace.weave.ending import end
 
 COUNTED: Final = ("items", "first_item_seconds", "closed_early")
 """Attributes of an iteration, the last values of its record: how many items it gave, how long the
@@ -37,7 +40,9 @@ _STEP_LATER: Final = """if __thrown is not None:
                     __held.append(await __inner.asend(__sent))
                 else:
                     __begun = True
-                    __held.append(await __start(__inner))""".replace("__", OURS)
+                    __held.append(await (__attempt(__start, __inner) or __inner.asend(None)))""".replace(
+    "__", OURS
+)
 _STOP: Final = """except __StopIteration as __stop:
                 __result = __stop.value""".replace("__", OURS)
 _STOP_LATER: Final = """except __StopAsyncIteration:
@@ -148,6 +153,7 @@ def note_close(record: Record, error: BaseException) -> None:
 
 NAMES: Final[Mapping[str, Any]] = {
     "note_close": note_close,
+    "attempt": attempt,
     "start": start,
     "StopIteration": StopIteration,
     "StopAsyncIteration": StopAsyncIteration,
@@ -204,19 +210,15 @@ def follow(
     record += NOTHING_COUNTED
     record[SITE] = _counting(record[SITE])
 
-    def ended(result: Any, last: Any) -> None:
-        _end(record, returned, result, last)
-
-    def read_failure(error: BaseException) -> None:
+    def failed(error: BaseException) -> None:
         try:
             raised(error)
         finally:
             note_close(record, error)
 
-    def failed(error: BaseException) -> None:
-        _end(record, read_failure, error)
-
-    ours = _handed_back(is_async=is_async, keeps_last=keeps_last)(theirs, record, ended, failed)
+    # The advice stands between the program and its generator: what it calls must not fail.
+    at_end = partial(attempt, end, record, returned), partial(attempt, end, record, failed)
+    ours = _handed_back(is_async=is_async, keeps_last=keeps_last)(theirs, record, *at_end)
     ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__
 
     def gone(reference: weakref.ref[Any]) -> None:
@@ -224,7 +226,7 @@ def follow(
         if not record[END_NS]:
             record[END_NS] = handed_back_ns  # Nobody asked for an item: the call was all there was.
 
-    _waiting.add(weakref.ref(ours, gone))
+    _waiting.add(weakref.ref(ours, partial(attempt, gone)))
     return ours
 
 
@@ -296,16 +298,6 @@ def _handed_back(*, is_async: bool, keeps_last: bool) -> FunctionType:
 @functools.cache
 def _counting(site: Site) -> Site:
     return replace(site, exit=(*site.exit, *COUNTED))
-
-
-def _end(record: Record, read: Callable[..., None], *ended_with: Any) -> None:
-    now = clock.now_ns()
-    try:
-        read(*ended_with)
-    except Exception:
-        pass  # It counts for itself what cannot be read.
-    finally:
-        record[END_NS] = now
 
 
 def _is_untouched(theirs: Any) -> bool:

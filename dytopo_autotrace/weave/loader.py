@@ -15,6 +15,7 @@ from typing import Any
 import wrapt
 
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.weave.finder import Watcher
 
 
@@ -41,7 +42,7 @@ class WatchedLoader(wrapt.ObjectProxy):  # type: ignore[type-arg]
             else:
                 _execute(code, module)
         except BaseException as error:
-            without_our_head(error)
+            attempt(without_our_head, error)
             raise
         try:
             watcher.executed(module, known)
@@ -71,7 +72,7 @@ def _execute(code: CodeType, module: ModuleType) -> None:
         else:
             exec(code, module.__dict__)  # noqa: S102 - a loader executes modules
     except BaseException as error:
-        without_our_head(error)
+        attempt(without_our_head, error)
         raise
 
 

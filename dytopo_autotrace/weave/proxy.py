@@ -12,6 +12,7 @@ from typing import Any
 import wrapt
 
 from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.weave.advice import Switch
 
 
@@ -23,7 +24,7 @@ def _calls(advice: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return advice(wrapped, bound, *args, **kwargs)
         except BaseException as error:
-            without_our_head(error)
+            attempt(without_our_head, error)
             raise
 
     hide(call.__code__)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import outcome_of
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.pipeline import Pipeline
 from dytopo_autotrace.collect.span import END_NS, ID, OUTCOME, TRACE, Record, Site
 from dytopo_autotrace.collect.tracing import begin_trace, current
@@ -29,7 +31,7 @@ def begin(holder: Any, site: Site, values: tuple[Any, ...], into: Pipeline) -> N
     def gone(_: object) -> None:
         _abandon(key)
 
-    reference = weakref.ref(holder, gone)
+    reference = weakref.ref(holder, partial(attempt, gone))
     _abandon(key)
     parent = before = current.get()
     if parent is None:

@@ -12,10 +12,10 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from dytopo_autotrace.collect.faults import around_forks, attempt
 from dytopo_autotrace.weave.ledger import Ledger
 
 _PYTHON: Final = re.compile(r"(python|pypy)\d?(\.\d+)?t?(\.exe)?")
@@ -49,12 +49,10 @@ class Starts:
     def __init__(self, additions: Additions) -> None:
         self.pythons = 0
         """How many Python programs were started."""
-        self.faults = 0
         self._additions = additions
         # A child that is forked while another thread starts a process must not find it locked.
         self._lock = threading.RLock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
+        around_forks(after_in_child=self._forked)
 
     def put_in(self, ledger: Ledger) -> None:
         """Exchange the functions; the ledger can put them back."""
@@ -73,18 +71,18 @@ class Starts:
     def _fork_exec(self, fork_exec: Any) -> Any:
         @functools.wraps(fork_exec)
         def start(*given: Any) -> Any:
-            env = given[_ENVIRONMENT] if len(given) > _ENVIRONMENT else []
-            added = self._added(given[:2], _getter(env))
+            added = attempt(self._added_to_fork_exec, given) or {}
             try:
                 if not added:
                     return fork_exec(*given)
-                if env is None:
-                    with self._lock, _in_environment(added):
+                if given[_ENVIRONMENT] is not None:
+                    return fork_exec(*(attempt(_with_entries, given, added) or given))
+                with self._lock:
+                    attempt(_put_into_environment, added)
+                    try:
                         return fork_exec(*given)
-                names = tuple(os.fsencode(f"{name}=") for name in added)
-                kept = [entry for entry in env if not entry.startswith(names)]
-                new = [os.fsencode(f"{name}={value}") for name, value in added.items()]
-                return fork_exec(*given[:_ENVIRONMENT], [*kept, *new], *given[_ENVIRONMENT + 1 :])
+                    finally:
+                        attempt(_put_environment_back, added)
             except BaseException as error:
                 error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
                 raise
@@ -94,35 +92,45 @@ class Starts:
     def _posix_spawn(self, posix_spawn: Any) -> Any:
         @functools.wraps(posix_spawn)
         def start(*given: Any, **options: Any) -> Any:
-            is_usual = len(given) > 2 and (given[2] is None or isinstance(given[2], Mapping))
-            added = self._added((given[1], (given[0],)), _getter(given[2])) if is_usual else {}
+            added = attempt(self._added_to_posix_spawn, given) or {}
             try:
                 if not added:
                     return posix_spawn(*given, **options)
-                if given[2] is None:
-                    with self._lock, _in_environment(added):
+                if given[2] is not None:
+                    return posix_spawn(*given[:2], {**given[2], **added}, *given[3:], **options)
+                with self._lock:
+                    attempt(_put_into_environment, added)
+                    try:
                         return posix_spawn(*given, **options)
-                return posix_spawn(*given[:2], {**given[2], **added}, *given[3:], **options)
+                    finally:
+                        attempt(_put_environment_back, added)
             except BaseException as error:
                 error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
                 raise
 
         return start
 
-    def _added(self, started: Sequence[Any], get: Get | None) -> Mapping[str, str]:
-        """What to add for a program: its arguments, and where it may be found."""
-        try:
-            if get is None or get(_DISABLED):
-                return {}
-            words = [os.fsdecode(word) for word in started[0]]
-            is_python = _is_python(words, [os.fsdecode(path) for path in started[1]])
-            if is_python is None:
-                return {}
-            self.pythons += is_python
-            return self._additions(get)
-        except Exception:
-            self.faults += 1
+    def _added_to_fork_exec(self, given: Sequence[Any]) -> Mapping[str, str]:
+        if len(given) <= _ENVIRONMENT:
             return {}
+        return self._added(given[:2], given[_ENVIRONMENT])
+
+    def _added_to_posix_spawn(self, given: Sequence[Any]) -> Mapping[str, str]:
+        if len(given) <= 2 or not (given[2] is None or isinstance(given[2], Mapping)):
+            return {}
+        return self._added((given[1], (given[0],)), given[2])
+
+    def _added(self, started: Sequence[Any], env: Any) -> Mapping[str, str]:
+        """What to add for a program: its arguments, where it may be found, and its environment."""
+        get = _getter(env)
+        if get is None or get(_DISABLED):
+            return {}
+        words = [os.fsdecode(word) for word in started[0]]
+        is_python = _is_python(words, [os.fsdecode(path) for path in started[1]])
+        if is_python is None:
+            return {}
+        self.pythons += is_python
+        return self._additions(get)
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
@@ -142,20 +150,27 @@ def _getter(env: Any) -> Get | None:
     return texts.get
 
 
-@contextmanager
-def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
-    """Have what is added in the environment that a child inherits, and not in `os.environ`."""
-    try:
-        for name, value in added.items():
-            os.putenv(name, value)
-        yield
-    finally:
-        for name in added:
-            before = os.environ.get(name)
-            if before is None:
-                os.unsetenv(name)
-            else:
-                os.putenv(name, before)
+def _with_entries(given: tuple[Any, ...], added: Mapping[str, str]) -> tuple[Any, ...]:
+    """Arguments of `fork_exec` with an environment that has in it what is added."""
+    names = tuple(os.fsencode(f"{name}=") for name in added)
+    kept = [entry for entry in given[_ENVIRONMENT] if not entry.startswith(names)]
+    new = [os.fsencode(f"{name}={value}") for name, value in added.items()]
+    return (*given[:_ENVIRONMENT], [*kept, *new], *given[_ENVIRONMENT + 1 :])
+
+
+def _put_into_environment(added: Mapping[str, str]) -> None:
+    """Have a child inherit what is added, which is not in `os.environ`."""
+    for name, value in added.items():
+        os.putenv(name, value)
+
+
+def _put_environment_back(added: Mapping[str, str]) -> None:
+    for name in added:
+        before = os.environ.get(name)
+        if before is None:
+            os.unsetenv(name)
+        else:
+            os.putenv(name, before)
 
 
 def _is_python(words: list[str], paths: list[str]) -> bool | None:

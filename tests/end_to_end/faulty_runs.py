@@ -3,8 +3,8 @@
     python faulty_runs.py PLAN.json
 
 The plan has `argv`, the launcher's arguments; `directory`, where each run gets a folder of its own;
-`share`, one of how many places is tried; and `shift`, at which it begins. What is printed is a list of
-what became of each run. All runs are forks of one process, which saves their imports.
+`share`, one of how many places is tried; `shift`, at which it begins; and `only`, a word that the places
+have in their names. What is printed is a list of what became of each run. All runs are forks of one process, which saves their imports.
 """
 
 import atexit
@@ -35,13 +35,18 @@ LAUNCHER = ("weave/launch.py", "cli/run.py", "cli/programs.py", "cli/__init__.py
 # Borders, at which every fault below them ends.
 INSTEAD = frozenset(
     {
+        "attempt",  # what it calls may fail
         "Pipeline._run",  # threads of our own, which begin with it
         "Worker._run",
+        "Run.finish",  # what is done at exit
         "Modules._decorate",
         "Thread.start",  # these are put in the place of the program's own, and call that
         "Thread._bootstrap",
         "ThreadPoolExecutor.submit",
         "_carried.<locals>.run",
+        "Starts._fork_exec.<locals>.start",
+        "Starts._posix_spawn.<locals>.start",
+        "end_with.<locals>.advice",
     }
 )
 NAMES = (
@@ -198,12 +203,13 @@ def main():
     if first is None:
         return PLAN["argv"]
     os.waitpid(first[0], 0)
-    places = json.loads(read(first[1], "places.json"))
+    places = sorted(json.loads(read(first[1], "places.json")))  # in whatever order threads ran
     for file in sorted({place[0] for place in places}):
         name = os.path.relpath(file, os.path.dirname(HOME)).removesuffix(".py").replace("/", ".")
         importlib.import_module(name.removesuffix(".__init__"))
     tries = [(*place, phase) for *place, phases in places for phase in phases if fits(place)]
     tries += [("advice", name, 0, "program") for name in NAMES]
+    tries = [tried for tried in tries if PLAN["only"] in name_of(tried)]
     tries = tries[PLAN["shift"] :: PLAN["share"]]
     waiting = list(enumerate(tries))
     running, results = {}, []
@@ -223,7 +229,7 @@ def main():
                 del running[pid]
                 results.append(
                     {
-                        "place": f"{tried[0].removeprefix(HOME + '/')}:{tried[1]} ({tried[3]})",
+                        "place": name_of(tried),
                         "kind": KINDS[number % len(KINDS)],
                         "status": os.waitstatus_to_exitcode(status),
                         "stdout": read(folder, "stdout"),
@@ -235,6 +241,11 @@ def main():
     json.dump(results, sys.stdout)
     sys.stdout.flush()
     os._exit(0)
+
+
+def name_of(tried):
+    file, name, _, phase = tried
+    return f"{file.removeprefix(HOME + '/')}:{name} ({phase})"
 
 
 def fits(place):

@@ -15,7 +15,7 @@ SWARM += ["0.01"]
 OPTIONS = ["--rules", str(ROOT / "instrumentation.toml"), "--store", "traces.db"]
 OPTIONS += ["--report", "none", "--out", "out", "--export", "perfetto=run.json"]
 EVERYTHING = """
-import asyncio, concurrent.futures, functools, os, subprocess, sys, threading
+import asyncio, concurrent.futures, functools, os, subprocess, sys, threading, traceback
 
 class Base:
     def speak(self):
@@ -23,6 +23,11 @@ class Base:
     @property
     def size(self):
         return 3
+    def __call__(self):
+        return "called"
+    @classmethod
+    def made(cls):
+        return cls()
 
 class Heir(Base):
     def speak(self):
@@ -47,8 +52,15 @@ def handed_back(upto):
 def promised(upto):
     return collected(upto)
 
+def in_a_pool(pool):
+    return pool.submit(fails, "pooled")
+
 async def collected(upto):
     return [each async for each in later(upto)]
+
+@functools.lru_cache
+def remembered(number):
+    return number and remembered(number - 1) + number
 
 def outer(text):
     def inner():
@@ -58,11 +70,21 @@ def outer(text):
 async def main():
     print(Heir().speak(), Heir().size, outer("ab"), list(numbers(2)), list(handed_back(2)))
     print(await asyncio.gather(promised(2), collected(1)))
-    for failing in (functools.partial(fails, "x"), lambda: list(numbers(4))):
+    print(remembered(3), Heir.made()())
+    for failing in (functools.partial(fails, "x"), lambda: list(numbers(4)), lambda: handed_back(1).throw(ValueError)):
         try:
             failing()
         except ValueError as error:
             print(error, error.__context__, error.__traceback__.tb_next.tb_frame.f_code.co_name)
+    try:
+        await promised("no number")
+    except TypeError as error:
+        print(error, error.__context__, len(traceback.extract_tb(error.__traceback__)))
+    asking = later(3)
+    print(await anext(asking), await asking.aclose())
+    task = asyncio.create_task(collected(9))
+    asyncio.get_running_loop().call_soon(task.cancel)
+    print((await asyncio.gather(task, return_exceptions=True))[0].__class__)
     async for each in later(3):
         print(each)
         break
@@ -78,7 +100,7 @@ if __name__ == "__main__":
     thread.start()
     thread.join()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        print(pool.submit(outer, "p").result())
+        print(pool.submit(outer, "p").result(), in_a_pool(pool).exception())
     subprocess.run([sys.executable, "-c", "print('child')"], check=True)
     sys.stdout.flush()
     child = os.fork()
@@ -95,11 +117,13 @@ RULES = (
 RULES += 'exclude = ["main"]\n[[rule]]\ntarget = "everything:Base.size"\n'
 
 
-def runs(directory, options, program, *, share=1, shift=0):
+def runs(directory, options, program, *, share=1, shift=0, only=""):
     """The program's own ending, and what became of it with one function of ours after another broken."""
     (directory / "runs").mkdir()
     plan = {"argv": [*options, *program], "directory": str(directory / "runs")}
-    (directory / "plan.json").write_text(json.dumps({**plan, "share": share, "shift": shift}))
+    (directory / "plan.json").write_text(
+        json.dumps({**plan, "share": share, "shift": shift, "only": only})
+    )
     bare = subprocess.run(
         [sys.executable, *program], capture_output=True, text=True, cwd=directory, check=False
     )
