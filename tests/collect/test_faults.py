@@ -19,7 +19,8 @@ def test_a_fault_is_counted_and_goes_no_further(error, monkeypatch):
 
     assert [attempt(fails, 1), attempt(fails, 2), attempt(int, "3")] == [None, None, 3]
     ((where, count),) = faults.contained.items()
-    assert where.endswith(f"fails: {error.__name__}") and count == 2
+    assert where.endswith(f"fails: {error.__name__}")
+    assert count == 2
 
 
 def test_what_ends_the_program_is_not_kept_from_it():
