@@ -28,7 +28,7 @@ from dytopo_autotrace.weave import advice, launch
 
 HOME = str(Path(dytopo_autotrace.__file__).parent)
 PATIENCE_SECONDS = 60.0
-AT_ONCE = 2
+AT_ONCE = 3
 KINDS = ("Exception", "MemoryError", "RecursionError")
 # They run the program: where they raise there is none.
 LAUNCHER = ("weave/launch.py", "cli/run.py", "cli/programs.py", "cli/__init__.py", "errors.py")
@@ -46,6 +46,7 @@ INSTEAD = frozenset(
         "_carried.<locals>.run",
         "Starts._fork_exec.<locals>.start",
         "Starts._posix_spawn.<locals>.start",
+        "_calls.<locals>.call",
         "end_with.<locals>.advice",
     }
 )

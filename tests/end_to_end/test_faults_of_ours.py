@@ -14,8 +14,10 @@ SWARM = [str(ROOT / "examples" / "run_swarm.py"), "--embedding", "hashing", "--l
 SWARM += ["0.01"]
 OPTIONS = ["--rules", str(ROOT / "instrumentation.toml"), "--store", "traces.db"]
 OPTIONS += ["--report", "none", "--out", "out", "--export", "perfetto=run.json"]
+SHARE = 4
+"""Tests that the places are shared among, so that several can run at once."""
 EVERYTHING = """
-import asyncio, concurrent.futures, functools, os, subprocess, sys, threading, traceback
+import asyncio, concurrent.futures, functools, os, subprocess, sys, threading
 
 class Base:
     def speak(self):
@@ -79,7 +81,7 @@ async def main():
     try:
         await promised("no number")
     except TypeError as error:
-        print(error, error.__context__, len(traceback.extract_tb(error.__traceback__)))
+        print(error, error.__context__)
     asking = later(3)
     print(await anext(asking), await asking.aclose())
     task = asyncio.create_task(collected(9))
@@ -149,28 +151,23 @@ def harmed(bare, results):
 
 
 @pytest.mark.slow
-def test_a_sample_of_broken_functions_leaves_the_swarm_as_it_is(tmp_path):
-    """Of the functions of ours that run, a few are tried each time that the tests run."""
-    bare, results = runs(tmp_path, OPTIONS, SWARM, share=90, shift=7)
-    assert results
-    assert harmed(bare, results) == []
-
-
-@pytest.mark.exhaustive
-def test_any_function_of_ours_may_break_while_the_swarm_runs(tmp_path):
+@pytest.mark.parametrize("shift", range(SHARE))
+def test_any_function_of_ours_may_break_while_the_swarm_runs(tmp_path, shift):
     """Every function of ours that runs with the example swarm raises in turn: it prints the same."""
-    bare, results = runs(tmp_path, OPTIONS, SWARM)
-    assert len(results) > 300
+    bare, results = runs(tmp_path, OPTIONS, SWARM, share=SHARE, shift=shift)
+    assert len(results) > 300 / SHARE
     assert sum(run["hits"] > 0 for run in results) > len(results) / 2
     assert harmed(bare, results) == []
 
 
-@pytest.mark.exhaustive
-def test_any_function_of_ours_may_break_with_every_kind_of_callable(tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", range(SHARE))
+def test_any_function_of_ours_may_break_with_every_kind_of_callable(tmp_path, shift):
     """Generators, threads, pools, forks, child processes, heirs and exceptions are no different."""
     program = tmp_path / "everything.py"
     program.write_text(EVERYTHING)
     (tmp_path / "rules.toml").write_text(RULES)
     options = ["--rules", str(tmp_path / "rules.toml"), "--store", "traces.db", "--report", "none"]
-    bare, results = runs(tmp_path, options, [str(program)])
+    bare, results = runs(tmp_path, options, [str(program)], share=SHARE, shift=shift)
+    assert len(results) > 300 / SHARE
     assert harmed(bare, results) == []
