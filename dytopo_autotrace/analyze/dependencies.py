@@ -154,10 +154,11 @@ class _Moments:
         groups = self._groups(starts, calls) if self.together else {}
         begun: dict[int, int] = {}
         count = len(by_end)
-        done, latest = 0, -1
+        # The clock may have any origin: a run of before the machine was started has times below zero.
+        done = 0
+        latest = since = at[start]
         known: tuple[int, int] | None = None
         shared: Sequence[int] = (start,)
-        since = at[start]
         starts.append(end)
         for moment in starts:
             now = at[moment]

@@ -79,7 +79,7 @@ def build(spans: Iterable[Span], now_ns: int | None = None, *, as_recorded: bool
     by_id, repeated = _unique(spans)
     known = by_id.values()
     if now_ns is None:
-        now_ns = max((max(span.start_ns, span.end_ns) for span in known), default=0)
+        now_ns = max((_latest_ns(span) for span in known), default=0)
     ends: dict[int, int] = {}
     backwards = 0
     running: dict[str, int] = {}
@@ -211,6 +211,11 @@ def _unique(spans: Iterable[Span]) -> tuple[dict[int, Span], int]:
             if not known.end_ns and span.end_ns:
                 by_id[span.id] = span
     return by_id, repeated
+
+
+def _latest_ns(span: Span) -> int:
+    """Its end, or its start while it runs; the end of a running one is 0, which may be later."""
+    return max(span.start_ns, span.end_ns) if span.end_ns else span.start_ns
 
 
 def _walk(

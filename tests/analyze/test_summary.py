@@ -1,14 +1,18 @@
 """One run in one value, with the verdict first."""
 
+import copy
 import json
 
 import pytest
-from builders import Spans, any_spans, run, soft, swarm
+from builders import Spans, any_spans, run, soft, swarm, trees
 from hypothesis import given
+from hypothesis import strategies as st
 
 from dytopo_autotrace.analyze.findings import to_json
 from dytopo_autotrace.analyze.summary import summarize
 from dytopo_autotrace.collect.records import Cost
+
+FAULTS = ["", "retry", "swallowed", "unreadable", "timeout", "slow-agent"]
 
 
 def verdict(spans, **changes):
@@ -144,6 +148,29 @@ def test_any_records_have_a_summary_in_plain_json(spans):
     json.dumps(to_json(summary), allow_nan=False)
     assert summary.verdict.text
     assert sum(group.count for group in summary.failures) == summary.failure_count
+
+
+def earlier(spans, ns):
+    """The same spans, so many nanoseconds earlier."""
+    moved = []
+    for span in spans:
+        other = copy.copy(span)
+        other.start_ns = span.start_ns - ns
+        other.end_ns = span.end_ns - ns if span.end_ns else 0
+        moved.append(other)
+    return moved
+
+
+@given(
+    st.one_of(any_spans(), trees(), st.sampled_from(FAULTS).map(swarm).map(list)),
+    st.sampled_from([10**9 + 7, 10**18 + 7]),
+)
+def test_it_does_not_matter_where_the_clock_began(spans, ns):
+    """A run of long before this machine was started, with times below zero, is told the same."""
+    now = max((span.end_ns for span in spans), default=0) or 1
+    here = summarize(run(spans, now_ns=now))
+    there = summarize(run(earlier(spans, ns), now_ns=now - ns, wall_seconds=here.wall_seconds))
+    assert to_json(there) == to_json(here)
 
 
 def test_the_rounds_are_those_that_the_orchestrator_counted():
