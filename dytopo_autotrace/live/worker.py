@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final, Protocol
 
+from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.span import UNWATCHED, trace_anchor
 from dytopo_autotrace.collect.tracing import current
 
@@ -66,7 +67,7 @@ class Worker:
                 self._job.failed(fault)
                 pause = AFTER_FAULT_SECONDS
         if self._is_ending:
-            self._last()
+            attempt(self._last)
 
     def _last(self) -> None:
         with self._ending:
@@ -92,8 +93,9 @@ class Worker:
         elif not self._is_done:
             # At the interpreter's end no thread can be started any more.
             anchor = current.set(trace_anchor(UNWATCHED))
-            self._last()
+            attempt(self._last)
             current.reset(anchor)
+            self._is_done = True  # Also if it failed: it would again.
         return self._is_done
 
     def rest(self, patience: float) -> threading.Thread | None:

@@ -144,13 +144,6 @@ class ClickHouseReader:
     def load(self, run_id: str) -> RunRecords:
         with self._guard():
             processes = self._processes(run_id)
-            sites: dict[str, dict[int, Any]] = {row["process"]: {} for row in processes}
-            for row in self._query(
-                "SELECT Process AS process, Number AS number, Site AS site"
-                " FROM dytopo_site FINAL WHERE Run = {run:String}",
-                {"run": run_id},
-            ):
-                sites.setdefault(row["process"], {})[row["number"]] = site(row["site"])
             of_run = {
                 "run": run_id,
                 "services": sorted({row["service"] for row in processes}),
@@ -159,8 +152,20 @@ class ClickHouseReader:
             # The open ones first: one that ends in between is then there twice, and not missing.
             opened = self._query(_OPEN, of_run)
             finished = self._query(_FINISHED, of_run)
-        ended = {(row["process"], row["id"]) for row in finished}
+            # Written before the spans that name them, so read after those.
+            sites: dict[str, dict[int, Any]] = {row["process"]: {} for row in processes}
+            for row in self._query(
+                "SELECT Process AS process, Number AS number, Site AS site"
+                " FROM dytopo_site FINAL WHERE Run = {run:String}",
+                {"run": run_id},
+            ):
+                sites.setdefault(row["process"], {})[row["number"]] = site(row["site"])
         spans: dict[str, list[Span]] = {row["process"]: [] for row in processes}
+        # A process that joined while this was read is told the next time.
+        opened, finished = (
+            [row for row in rows if row["process"] in spans] for rows in (opened, finished)
+        )
+        ended = {(row["process"], row["id"]) for row in finished}
         for row in finished:
             spans[row["process"]].append(finished_span(row, sites[row["process"]]))
         for row in opened:
