@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import Token
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dytopo_autotrace.collect import clock, ids
@@ -313,6 +314,8 @@ def _mark_recoveries(records: list[FailureRecord]) -> None:
             if record is not None:
                 record.recovered, record.recovery_strategy = True, strategy
 
+
+import_module("dytopo_autotrace.agent")  # wires the collectors: this may be all that is imported
 
 profiler = PerformanceProfiler()
 failure_analyzer = FailureAnalyzer(_failures)

@@ -45,18 +45,19 @@ class Owners:
 def owners(tree: Tree) -> Owners:
     """Agent and round of every span.
 
-    The agent is the span's own, else its caller's, else that of all the calls below it if they have
-    but one. The round is the span's own, else that of the scope around it, else the last that a
+    The agent is the span's own, else the one that a caller of its names, else that of all the calls
+    below it if they have but one; what else such a caller calls is nobody's. The round is the span's own, else that of the scope around it, else the last that a
     manager named beside it before it began, else its caller's.
     """
     below = _below(tree)
+    named: dict[int, str] = {}
     agents: dict[int, str] = {}
     rounds: dict[int, str] = {}
     announced: dict[int, str] = {}
     for span in tree.spans:
         parent = tree.parent_of(span)
-        above = agents[parent.id] if parent is not None else ""
-        agents[span.id] = span.agent or above or below.get(span.id) or ""
+        named[span.id] = span.agent or (named[parent.id] if parent is not None else "")
+        agents[span.id] = named[span.id] or below.get(span.id) or ""
         rounds[span.id] = _round(span) or _round_around(tree, span)
         if parent is None:
             continue

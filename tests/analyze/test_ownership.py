@@ -38,3 +38,18 @@ def test_a_span_without_a_round_above_has_none():
     """The run itself belongs to no round."""
     tree = build(swarm())
     assert owners(tree).rounds[tree.roots[0].id] == ""
+
+
+def test_what_is_called_beside_the_one_agent_is_nobodys():
+    """A caller that is taken for its one agent's does not pass that name on to its other calls."""
+    spans = Spans()
+    alone = spans.add("solo", 0, 9)
+    config = spans.add("fetch_config", 0, 1, alone)
+    act = spans.add("act", 1, 5, alone, agent="x")
+    chat = spans.add("chat", 2, 3, act)
+    agents = owners(build(spans)).agents
+    assert {span.operation: agents[span.id] for span in (config, act, chat)} == {
+        "fetch_config": "",
+        "act": "x",
+        "chat": "x",
+    }
