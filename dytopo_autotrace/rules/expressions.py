@@ -102,9 +102,12 @@ METHODS: Final = {
 TYPES: Final = frozenset({"bool", "dict", "float", "int", "list", "set", "str", "tuple"})
 """What `isinstance` may ask for."""
 
-_ITERATING: Final = frozenset(
+ITERATING: Final = frozenset(
     {"all", "any", "dict", "join", "list", "max", "min", "set", "sorted", "sum", "tuple"}
 )
+"""What goes through the one argument that it is given."""
+GIVE_ITERATORS: Final = frozenset({"enumerate", "zip"})
+"""What goes through all of its arguments, as iterators of our own."""
 _GIVE_SEQUENCES: Final = frozenset({"list", "repr", "sorted", "str", "tuple"}) | (
     METHODS.keys()
     - {"count", "endswith", "find", "get", "index", "isdigit", "items", "keys", "rfind"}
@@ -467,7 +470,7 @@ class _Checker:
         if name == "round" and len(node.args) == 2 and not _is_digits(node.args[1]):
             self._refuse(node, f"`round` keeps up to {MAX_DIGITS} digits, written as a number")
         for value in (*node.args, *(keyword.value for keyword in node.keywords)):
-            if isinstance(value, ast.GeneratorExp) and name in _ITERATING:
+            if isinstance(value, ast.GeneratorExp) and name in ITERATING:
                 self._comprehension(value, bound, depth)
             else:
                 self.check(value, bound, depth)

@@ -12,14 +12,20 @@ import builtins
 import copy
 import fnmatch
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Final
 
 from dytopo_autotrace.collect.settle import MAX_BITS, REDACTED, cut
 from dytopo_autotrace.collect.span import FAILED, MISSING, RESERVED
-from dytopo_autotrace.rules.expressions import FUNCTIONS, TYPES, Expression
+from dytopo_autotrace.rules.expressions import (
+    FUNCTIONS,
+    GIVE_ITERATORS,
+    ITERATING,
+    TYPES,
+    Expression,
+)
 from dytopo_autotrace.rules.model import Capture
 
 OURS: Final = "__dytopo_"
@@ -100,7 +106,7 @@ def value_source(
         # Whether it holds is asked now: the answer of a host's object may change.
         return f"{OURS}bool({text})"
     known_as = _known_as(name)
-    if known_as and (keeper.is_secret(known_as) or keeper.is_secret(_last_name(expression.tree))):
+    if known_as and any(map(keeper.is_secret, (known_as, *_read_by(expression.tree)))):
         return repr(REDACTED)
     if whole:
         return f"{OURS}keep_whole({text})"
@@ -118,17 +124,37 @@ def _known_as(name: str) -> str:
     return name
 
 
-def _last_name(tree: ast.expr) -> str:
-    """The name that an expression reads its value by, when that is all that it does."""
+def _read_by(tree: ast.AST) -> Iterator[str]:
+    """The names of what an expression shows, whole or in part; of what is only counted or compared, none.
+
+    What an attribute or a key is taken from is not shown: `vault.region` tells no secret.
+    """
     match tree:
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
+            yield name
         case ast.Subscript(slice=ast.Constant(value=str(name))):
-            return name
+            yield name
+        case ast.Subscript(value=value):
+            yield from _read_by(value)
         case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]):
-            return name
-    return ""
+            yield name
+        case ast.Call(func=ast.Name(id=name)) if name in _TELL_LITTLE:
+            return
+        case ast.Call(func=function, args=arguments):
+            of = [function.value] if isinstance(function, ast.Attribute) else []
+            for each in (*of, *arguments):
+                yield from _read_by(each)
+        case ast.Compare():
+            return
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from _read_by(body)
+            yield from _read_by(orelse)
+        case _:
+            for part in ast.iter_child_nodes(tree):
+                yield from _read_by(part)
 
+
+_TELL_LITTLE: Final = frozenset({"bool", "isinstance", "len", "type"})
 
 WHEN, EXTRACT, INJECT, HELD_BY, RAISED = (
     f"{RESERVED}{key}" for key in ("when", "extract", "inject", "held_by", "raised")
@@ -152,10 +178,57 @@ class _Names(ast.NodeTransformer):
         name = OURS + node.id if node.id in self._provided else node.id
         return ast.copy_location(ast.Name(name, node.ctx), node)
 
+    def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
+        node.iter = self._lasting(node.iter)
+        self.generic_visit(node)
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.Compare:
+        node.comparators = [
+            self._lasting(each) if isinstance(how, (ast.In, ast.NotIn)) else each
+            for how, each in zip(node.ops, node.comparators, strict=True)
+        ]
+        self.generic_visit(node)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        if self._calls(node, GIVE_ITERATORS):
+            node.args = [self._lasting(each) for each in node.args]
+        elif self._calls(node, ITERATING) and (len(node.args) == 1 or self._calls(node, _SUM)):
+            node.args[0] = self._lasting(node.args[0])
+        self.generic_visit(node)
+        return node
+
+    def _calls(self, node: ast.expr, names: frozenset[str]) -> bool:
+        match node:
+            case ast.Call(func=ast.Name(id=name)):
+                return name in names and name in self._provided
+            case ast.Call(func=ast.Attribute(attr=name)):
+                return name in names
+        return False
+
+    def _lasting(self, node: ast.expr) -> ast.expr:
+        """What is about to be gone through, unless that would use it up: the host needs it afterwards."""
+        if isinstance(node, (ast.GeneratorExp, ast.Constant)) or self._calls(node, GIVE_ITERATORS):
+            return node
+        return ast.Call(ast.Name(_LASTING, ast.Load()), [node], [])
+
+
+_LASTING: Final = OURS + "lasting"
+_SUM: Final = frozenset({"sum"})
+"""Goes through its first argument also where it has two, unlike `max`, which then compares them."""
+
+
+def _lasting(value: Any) -> Any:
+    """The value, unless going through it would take its items away from the host."""
+    if hasattr(type(value), "__next__"):
+        raise TypeError(f"a {type(value).__name__} can be gone through only once")
+    return value
+
 
 def namespace(keeper: Keeper) -> dict[str, Any]:
     """The globals that `value_source` needs."""
-    values = {**_BUILTINS, "unchanging": UNCHANGING, "missing": MISSING}
+    values = {**_BUILTINS, "unchanging": UNCHANGING, "missing": MISSING, "lasting": _lasting}
     values |= {"keep": keeper.keep, "keep_whole": keeper.keep_whole}
     return {OURS + name: value for name, value in values.items()}
 
@@ -271,9 +344,16 @@ class Keeper:
                 name = key if type(key) is str else _repr(key)
                 names.append(self._text(name, room))
                 items.append(REDACTED if self.is_secret(name) else self._keep(item, depth, room))
+            elif self._is_secret_pair(each):
+                items.append([self._text(each[0], room), REDACTED])
             else:
                 items.append(self._keep(each, depth, room))
         return dict(zip(names, items, strict=True)) if is_dict else items
+
+    def _is_secret_pair(self, item: Any) -> bool:
+        """Whether this is one of a mapping's items, or a header, under a name that is not to be kept."""
+        is_pair = type(item) in (tuple, list) and len(item) == 2
+        return is_pair and type(item[0]) is str and self.is_secret(item[0])
 
     def _text(self, text: str, room: list[int]) -> str:
         kept = cut(text, max(0, min(room[0], self._max_length)))
@@ -281,7 +361,9 @@ class Keeper:
         return kept
 
 
-_SEQUENCES: Final = frozenset({list, tuple, set, frozenset})
+_SEQUENCES: Final = frozenset(
+    {list, tuple, set, frozenset, type({}.keys()), type({}.values()), type({}.items())}
+)
 
 
 def _repr(value: Any) -> str:

@@ -295,6 +295,37 @@ def test_long_texts_are_cut_by_the_time_they_are_seen(function):
 # --- What is never kept ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("[x for x in items]", "{x: 1 for x in items}", "any(x for x in items)", "3 in items"),
+        *(
+            "3 not in items",
+            "list(items)",
+            "sum(items)",
+            "sum(items, 0)",
+            "max(items)",
+            "sorted(items)",
+        ),
+        *("list(zip(items, [1, 2]))", "[n for n, x in enumerate(items)]", "''.join(items)"),
+        *("[y for x in [items] for y in x]", "dict(items)", "len([x for x in items]) > 0"),
+    ],
+)
+@pytest.mark.parametrize("one_time", [iter, lambda x: (y for y in x), lambda x: map(int, x)])
+def test_what_can_be_gone_through_once_is_left_to_the_host(expression, one_time):
+    """An expression over an iterator has no value, and the host finds all of its items."""
+    assert captured(expression, lambda items: list(items), one_time([1, 2, 3])) is None
+    with capture():
+        function = traced(attributes={"value": expression})(lambda items: list(items))
+        assert function(one_time([1, 2, 3])) == [1, 2, 3]
+
+
+def test_iterators_of_the_expressions_own_can_be_gone_through():
+    """What `zip` and `enumerate` give is nobody else's."""
+    expression = "[list(zip(items, items)), max(enumerate(items)), dict(zip(items, [4]))]"
+    assert captured(expression, lambda items: None, [1, 2]) == [[[1, 1], [2, 2]], [1, 2], {"1": 4}]
+
+
 def test_secrets_are_redacted_by_the_name_they_are_kept_under():
     """An attribute with a telling name has no value, nor has a key of a mapping at any depth."""
 
@@ -315,10 +346,15 @@ def test_secrets_are_redacted_by_the_name_they_are_kept_under():
 
 
 @pytest.mark.parametrize(
-    "expression", ["password", "self.password", "d['password']", "d.get('password', '')"]
+    "expression",
+    [
+        *("password", "self.password", "d['password']", "d.get('password', '')", "str(password)"),
+        *("self.password.strip()", "f'{password}'", "'' + password", "password[:9]"),
+        *("password or ''", "password if d else ''", "''.join([c for c in password])"),
+    ],
 )
 def test_secrets_are_redacted_by_the_name_they_are_read_by(expression):
-    """Giving a secret another name does not make it less of one; what is made of it may be kept."""
+    """Giving a secret another name or form does not make it less of one; its length may be kept."""
 
     class Self:
         password = "hunter2"
@@ -329,6 +365,24 @@ def test_secrets_are_redacted_by_the_name_they_are_read_by(expression):
     given_args = (Self(), "hunter2", {"password": "hunter2"})
     assert captured(expression, f, *given_args) == REDACTED
     assert captured(f"len({expression})", f, *given_args) == 7
+
+
+@pytest.mark.parametrize("expression", ["d.items()", "list(d.items())", "[[k, d[k]] for k in d]"])
+def test_secrets_among_pairs_are_redacted_by_their_first(expression):
+    """Headers and the items of a mapping are judged like the mapping itself."""
+    given = {"Authorization": "Bearer 1", "Accept": "json"}
+    kept = captured(expression, lambda d: None, given)
+    assert kept == [["Authorization", REDACTED], ["Accept", "json"]]
+
+
+def test_what_a_secret_is_taken_from_may_be_kept_otherwise():
+    """Only what is shown counts: not what else the same object has, nor what is compared or counted."""
+
+    class Vault:
+        region, token = "eu", "t-1"
+
+    assert captured("secret.region", lambda secret: None, Vault()) == "eu"
+    assert captured("secret.token == 't-1'", lambda secret: None, Vault()) is True
 
 
 def test_a_secret_key_that_is_cut_off_is_still_one():
