@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+_ENDINGS_OF_OTHERS: Final = ("_total", "_sum", "_count", "_bucket")
 _INVALID = re.compile(r"[^a-zA-Z0-9_]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -33,10 +34,16 @@ def render(families: Iterable[MetricFamily]) -> str:
     for name, family in _named(families, openmetrics=False):
         lines += (
             f"# HELP {name} {_help(family)}",
-            f"# TYPE {name} {family.kind}",
+            f"# TYPE {name} {_type(name, family)}",
             *_samples(name, family),
         )
     return "".join(f"{line}\n" for line in lines)
+
+
+def _type(name: str, family: MetricFamily) -> str:
+    """A plain value under a name that promises a counter or a part of a histogram is of no type."""
+    is_other = family.kind == "gauge" and name.endswith(_ENDINGS_OF_OTHERS)
+    return "untyped" if is_other else family.kind
 
 
 def render_openmetrics(families: Iterable[MetricFamily]) -> str:
@@ -130,8 +137,8 @@ def _sum(one: MetricSeries, other: MetricSeries) -> MetricSeries:
 
 def _label_names(family: MetricFamily) -> dict[str, str]:
     """The family's label names to those they are written with, no two the same."""
-    # Prometheus's own word for a label of ours that stands where it puts one of its own.
-    reserved = {"le": "exported_le"} if family.kind == "histogram" else {}
+    # Prometheus's own word for a label of ours that has the name of one of its own.
+    reserved = {"le": "exported_le", "quantile": "exported_quantile"}
     taken = set(reserved)
     names: dict[str, str] = {}
     given = {key for series in family.series for key, _ in series.labels}
