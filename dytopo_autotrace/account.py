@@ -130,10 +130,11 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
             rule, entries.get(rule.name, ()), modules, calls[rule.name] + passed + brief
         )
         is_instead = bool(rule.adds_to or rule.ends)
-        if passed and not is_instead:
-            reason = f"{reason} {passed} calls were left out, as `when` says.".lstrip()
-        if brief:
-            reason = f"{reason} {brief} calls were shorter than `min_seconds`.".lstrip()
+        left_out = ", ".join(
+            f"{number:,} {'call' if number == 1 else 'calls'} left out by `{key}`"
+            for number, key in ((0 if is_instead else passed, "when"), (brief, "min_seconds"))
+            if number
+        )
         yield RuleState(
             name=rule.name,
             target=", ".join(target.text for target in rule.targets),
@@ -142,6 +143,7 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
             woven=woven,
             calls=calls[rule.name] + (passed if is_instead else 0),
             reason=reason,
+            left_out=left_out,
         )
     yield from _switched_off(ruleset)
 
@@ -157,8 +159,8 @@ def _condition(
             if entry.fate == fate:
                 return fate, 0, f"{entry.place}: {entry.reason}"
     if any(modules.names(module, rule) for module in modules.seen):
-        return "nothing_matched", 0, "the module was imported, but has no such function"
-    return "never_imported", 0, "its module was not imported"
+        return "nothing_matched", 0, "The module was imported; `check` says what it has."
+    return "never_imported", 0, ""
 
 
 def _left_out(entries: Sequence[Entry]) -> str:

@@ -49,7 +49,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     import difflib  # noqa: PLC0415 - only when something is wrong
 
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.65)
+    close = close or [each for each in names if each.startswith(f"{name}.")]
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Valid: {', '.join(names)}." if names else ""

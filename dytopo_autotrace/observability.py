@@ -242,7 +242,11 @@ class FailureAnalyzer:
     async def record_failure(
         self, component: str, operation: str, error: BaseException, **context: Any
     ) -> str:
-        """Record a failure by hand; returns the id to mark its recovery with."""
+        """Record a failure by hand; returns the id to mark its recovery with.
+
+        An exception that a watched call raised has a record already: the context is added to that.
+        """
+        pipeline.drain()
         info = error_info(error)
         here = current.get()
         record = FailureRecord(
@@ -256,8 +260,7 @@ class FailureAnalyzer:
             span_id=f"{here[ID]:016x}" if here is not None and here[ID] else "unknown",
             context=context,
         )
-        self._log.add(record)
-        return record.failure_id
+        return self._log.add_by_hand(info, record).failure_id
 
     async def mark_recovered(self, failure_id: str, strategy: str) -> None:
         """Note that a failure was recovered from, and how; an unknown id is passed over."""

@@ -202,14 +202,10 @@ class Run:
         """The main module has ended; threads and exit handlers may still run."""
         if isinstance(error, SystemExit):
             code = error.code
-            status = code if isinstance(code, int) else int(code is not None)
-            self._ended = ("SystemExit", "" if status == code else str(code), status)
+            status = _exit_status(code)
+            self._ended = ("SystemExit", "" if status == code else _text(code), status)
         elif error is not None:
-            try:
-                message = str(error)
-            except Exception:
-                message = "<could not be read>"
-            self._ended = (type(error).__qualname__, message[:1024], 1)
+            self._ended = (type(error).__qualname__, _text(error), 1)
 
     def finish(self) -> None:
         """Write what was asked for and show the report; never raises."""
@@ -395,6 +391,21 @@ class Run:
     def _say(self, text: str) -> None:
         if not self._quiet:
             say(text)
+
+
+def _exit_status(code: object) -> int:
+    """What the system is told of the argument of `SystemExit`: of whole numbers the last byte."""
+    if not isinstance(code, int):
+        return int(code is not None)
+    fits = -(1 << 63) <= code < 1 << 63
+    return code & 0xFF if fits else 0xFF
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)[:1024]
+    except Exception:
+        return "<could not be read>"
 
 
 def watch(

@@ -1,7 +1,14 @@
 """The classic names on their own: all that a program written for them imports."""
 
+import asyncio
+import contextlib
 import subprocess
 import sys
+
+import pytest
+
+from dytopo_autotrace import testing, traced
+from dytopo_autotrace.observability import failure_analyzer
 
 PROGRAM = """
 import asyncio
@@ -33,3 +40,45 @@ def test_the_classic_module_alone_records_everything():
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["['inner', 'outer']", "2", "['inner']", "2"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_a_program_records_itself_of_a_watched_call_is_one_failure(inside):
+    """The exception that a watched call raised is recorded once, with what the program says of it."""
+
+    def noted(error):
+        return asyncio.run(failure_analyzer.record_failure("mine", "act", error, attempt=1))
+
+    @traced(role="worker")
+    def act():
+        try:
+            raise ValueError("no")
+        except ValueError as error:
+            if inside:
+                noted(error)
+            raise
+
+    testing.clear()
+    for _ in range(3):
+        try:
+            act()
+        except ValueError as error:
+            if not inside:
+                noted(error)
+    found = asyncio.run(failure_analyzer.get_all_failures())
+    assert [each.context["attempt"] for each in found] == [1, 1, 1]
+    assert len({each.failure_id for each in found}) == 3
+
+
+def test_another_exception_is_another_failure():
+    """What was raised elsewhere is not taken for the failure of a watched call."""
+
+    @traced
+    def act():
+        raise ValueError("no")
+
+    testing.clear()
+    with contextlib.suppress(ValueError):
+        act()
+    asyncio.run(failure_analyzer.record_failure("mine", "act", ValueError("no")))
+    assert len(asyncio.run(failure_analyzer.get_all_failures())) == 2

@@ -19,6 +19,8 @@ MAX_FAILURES = 10_000
 MAX_WAITING = 10_000
 """Open calls whose failed calls are remembered, and how many of one call's are."""
 MAX_BELOW = 1_000
+MAX_LATEST = 256
+"""Records that one of the same exception from the other source, program or watched call, can meet."""
 
 _our_code: dict[int, CodeType] = {}
 # By id, since a code object's own hash walks its constants.
@@ -134,12 +136,30 @@ class FailureLog:
         self.dropped = 0
         self._records: deque[FailureRecord] = deque(maxlen=limit)
         self._below: dict[int, deque[ErrorInfo]] = {}
+        self._latest: deque[tuple[ErrorInfo, FailureRecord, bool]] = deque(maxlen=MAX_LATEST)
         # Reentrant: a finalizer of the host's that runs in between may record a failure itself.
         self._lock = threading.RLock()
 
-    def add(self, record: FailureRecord) -> None:
+    def add_by_hand(self, error: ErrorInfo, record: FailureRecord) -> FailureRecord:
+        """Keep what the program recorded itself; of an exception that a watched call raised, once."""
         with self._lock:
+            known = self._take_latest(error, by_hand=False)
+            if known is not None:
+                known.context.update(record.context)
+                return known
+            self._latest.append((error, record, True))
             self._add(record)
+            return record
+
+    def _take_latest(self, error: ErrorInfo, *, by_hand: bool) -> FailureRecord | None:
+        """The latest record of the same exception from the other source, for this one time."""
+        for place in range(len(self._latest) - 1, -1, -1):
+            other, record, was_by_hand = self._latest[place]
+            is_one = was_by_hand is by_hand and not error.soft and error.message == other.message
+            if is_one and error.identity == other.identity and _same(error, other):
+                del self._latest[place]
+                return record
+        return None
 
     def _add(self, record: FailureRecord) -> None:
         if len(self._records) == self._records.maxlen:
@@ -157,8 +177,12 @@ class FailureLog:
                     continue
                 if span.parent:
                     self._remember(span.parent, error)
-                if not any(_same(error, other) for other in below):
-                    self._add(_record(span, error))
+                if any(_same(error, other) for other in below):
+                    continue
+                if self._take_latest(error, by_hand=True) is None:
+                    record = _record(span, error)
+                    self._latest.append((error, record, False))
+                    self._add(record)
 
     def _remember(self, parent: int, error: ErrorInfo) -> None:
         known = self._below.get(parent)
@@ -181,6 +205,7 @@ class FailureLog:
         with self._lock:
             self._records.clear()
             self._below.clear()
+            self._latest.clear()
             self.dropped = 0
 
     def after_fork_in_child(self) -> None:

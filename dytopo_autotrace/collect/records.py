@@ -39,6 +39,9 @@ class RuleState:
     woven: int = 0
     calls: int = 0
     reason: str = ""
+    """Why it is not woven, or not everywhere that it names."""
+    left_out: str = ""
+    """Which of its calls are none of these, as the rule itself says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def records_to_json(records: RunRecords) -> str:
                     "woven": rule.woven,
                     "calls": rule.calls,
                     "reason": rule.reason,
+                    "left_out": rule.left_out,
                 }
                 for rule in records.rules
             ],

@@ -278,7 +278,8 @@ def _spread(found: Infection) -> str:
             f"its failed results were read as {wording.count(found.messages, 'message')} by {readers}"
         )
     if found.edges:
-        told.append(f"{wording.count(found.edges, 'edge')} were drawn by what it said it offers")
+        verb = "was" if found.edges == 1 else "were"
+        told.append(f"{wording.count(found.edges, 'edge')} {verb} drawn by what it said it offers")
     return f"{', and '.join(told)}{wording.in_rounds(found.rounds)}" if told else ""
 
 
@@ -395,6 +396,9 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
         yield from item("-", f"{rule.name}: not all of it is woven. {rule.reason}", width, most=3)
     if len(partly) > _RULES_SHOWN:
         yield f"   and {len(partly) - _RULES_SHOWN} more: not all of it is woven", ""
+    for rule in summary.rules:
+        if rule.left_out and not rule.origin.startswith("pack"):
+            yield from item("-", f"{rule.name}: {rule.left_out}", width, style=QUIET)
     for state, words in _SILENT.items():
         packed = [r for r in silent if r.state == state and r.origin.startswith("pack")]
         own = [r for r in silent if r.state == state and not r.origin.startswith("pack")]
@@ -402,9 +406,10 @@ def _rules(summary: RunSummary, width: int) -> Iterator[Line]:
             yield from _names(words, [*own, *packed], width)
             continue
         for rule in own[:_RULES_SHOWN]:
+            named = f"{rule.name} ({_origin(rule)}): {words}"
             # A reason names its place; without one the target says where to look.
-            reason = rule.reason or rule.target
-            yield from item("-", f"{rule.name}: {words}. {reason}".rstrip(". "), width, most=3)
+            text = f"{named}. {rule.reason or rule.target}".rstrip(". ")
+            yield from item("-", text, width, most=3)
         if len(own) > _RULES_SHOWN:
             yield f"   and {len(own) - _RULES_SHOWN} more: {words}", ""
         if packed and state == "never_imported":
@@ -439,8 +444,9 @@ def _all_rules(summary: RunSummary, width: int) -> Iterator[Line]:
     if summary.rules:
         yield from table(columns, width)
     for rule in summary.rules:
-        if rule.reason and rule.state != "never_imported":
-            yield from item("-", f"{rule.name}: {rule.reason}", width)
+        said = ". ".join(filter(None, (rule.reason, rule.left_out)))
+        if said and rule.state != "never_imported":
+            yield from item("-", f"{rule.name}: {said}", width)
 
 
 def _origin(rule: RuleState) -> str:

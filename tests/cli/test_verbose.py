@@ -58,7 +58,7 @@ def test_the_default_is_short(workplace):
     assert "1 rule woven and called; report --verbose tells each" in page
     assert "some: not all of it is woven. __main__:gone: The source has no such def." in page
     assert "woven, never called: idle" in page
-    assert "c: could not be woven." in page
+    assert "c (rules.toml:13): could not be woven." in page
 
 
 def test_the_kept_run_tells_it_again(workplace):

@@ -151,7 +151,7 @@ def test_silent_rules_are_told_briefly():
         RuleState("used", "app:used", "instrumentation.toml:12", "woven", 1, 3),
     )
     text = one_line(shown(run(swarm(), rules=rules)))
-    assert "own: no such function. app: no rum" in text
+    assert "no such function. app: no rum" in text
     assert "9 rules of packs for modules never imported" in text
     assert "woven, never called: idle" in text
     assert "used" not in text
@@ -220,3 +220,14 @@ def test_a_long_verdict_wraps():
     text = one_line(shown(records, 50))
     assert text.startswith("FAILED ValueError ended the program after 1.36 s: word word")
     assert "word..." in text
+
+
+def test_calls_that_a_rule_leaves_out_are_no_fault_of_its():
+    """What `when` or `min_seconds` leave out is told as that, not as something that is not woven."""
+    rule = RuleState(
+        "own", "app:f", "a.toml:4", "woven", 1, 3, left_out="2 calls left out by `when`"
+    )
+    text = one_line(shown(run(swarm(), rules=(rule,))))
+
+    assert "own: 2 calls left out by `when`" in text
+    assert "not all of it" not in text
