@@ -6,16 +6,23 @@ user's. What the caller did next tells them apart, and sometimes nothing does.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dytopo_autotrace.analyze.findings import Cancellation
 from dytopo_autotrace.analyze.ownership import Owners
-from dytopo_autotrace.analyze.propagation import is_hard, is_soft
-from dytopo_autotrace.analyze.tree import Tree
+from dytopo_autotrace.analyze.propagation import is_failed, is_hard, is_soft
+from dytopo_autotrace.analyze.timing import SWARM_ROLES
+from dytopo_autotrace.analyze.tree import Tree, ancestors
 from dytopo_autotrace.collect.span import Span
 
 TOGETHER_NS = 1_000_000_000
 """Calls whose cancellation ends this close to one another were cancelled by one and the same act."""
+
+AT_ONCE_NS: Final = 5_000_000
+"""What is cancelled this soon after another event was cancelled because of it: the next turn of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ def cancelled(tree: Tree, owners: Owners) -> Cancelled:
     others: list[Cancellation] = []
     tops: list[Span] = []
     blamed: set[int] = set()
+    races = _Races(tree)
 
     for span in tree.spans:
         if span.status != "cancelled":
@@ -63,20 +71,22 @@ def cancelled(tree: Tree, owners: Owners) -> Cancelled:
         if parent is not None and is_timeout(parent):
             below.setdefault(parent.id, []).extend(innermost)
             blamed.add(span.id)
-        elif parent is not None and (
-            parent.status in ("success", "in_progress") or is_soft(parent)
-        ):
+            continue
+        if parent is None:
+            reason = "from outside of the watched calls"
+        elif parent.status not in ("success", "in_progress") and not is_soft(parent):
+            reason = f"{parent.operation} failed meanwhile"
+        elif races.lost(span, innermost):
+            reason = f"another {span.operation} had just succeeded"
+        elif _left_over(tree, owners, span, innermost):
+            reason = f"{parent.operation} ended"
+        else:
             cut_off[span.id] = innermost
             blamed.add(span.id)
-        else:
-            reason = (
-                f"{parent.operation} failed meanwhile"
-                if parent is not None
-                else "from outside of the watched calls"
-            )
-            others.extend(
-                Cancellation(owners.place(each), tree.seconds(each), reason) for each in innermost
-            )
+            continue
+        others.extend(
+            Cancellation(owners.place(each), tree.seconds(each), reason) for each in innermost
+        )
 
     timeouts = {}
     for parent_id, spans in below.items():
@@ -90,3 +100,50 @@ def cancelled(tree: Tree, owners: Owners) -> Cancelled:
         )
     stopped = frozenset(span_id for span_id, above in top.items() if above.id in blamed)
     return Cancelled(timeouts, cut_off, stopped, tuple(others))
+
+
+def _left_over(tree: Tree, owners: Owners, span: Span, innermost: Sequence[Span]) -> bool:
+    """Whether its caller stopped it at its end, and it did no agent's work: a monitor, say."""
+    caller = tree.parents[span.id]
+    if span.role or not caller.end_ns or any(owners.agents[each.id] for each in innermost):
+        return False
+    if any(above.role in SWARM_ROLES for each in innermost for above in _up_to(tree, each, span)):
+        return False
+    return min(tree.end_ns(each) for each in innermost) >= caller.end_ns - AT_ONCE_NS
+
+
+def _up_to(tree: Tree, inner: Span, top: Span) -> Iterator[Span]:
+    yield inner
+    if inner is not top:
+        for above in ancestors(tree, inner):
+            yield above
+            if above is top:
+                return
+
+
+class _Races:
+    """Calls of one operation side by side, of which the first answer was enough."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._won: dict[int, dict[str, list[int]]] = {}
+        """By caller and operation: when calls that succeeded had ended, in order."""
+
+    def lost(self, span: Span, innermost: Sequence[Span]) -> bool:
+        """Whether another such call beside it had succeeded at once before it was cancelled."""
+        cancelled_at = min(self._tree.end_ns(each) for each in innermost)
+        ends = self._ends(span)
+        before = bisect_right(ends, cancelled_at)
+        return before > 0 and ends[before - 1] >= max(cancelled_at - AT_ONCE_NS, span.start_ns)
+
+    def _ends(self, span: Span) -> list[int]:
+        parent = self._tree.parents[span.id]
+        won = self._won.get(parent.id)
+        if won is None:
+            won = self._won[parent.id] = {}
+            for child in self._tree.children_of(parent):
+                if child.status == "success" and not is_failed(child):
+                    won.setdefault(child.operation, []).append(self._tree.end_ns(child))
+            for ends in won.values():
+                ends.sort()
+        return won.get(span.operation, [])
