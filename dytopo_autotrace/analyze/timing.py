@@ -92,31 +92,52 @@ def outermost(tree: Tree, owners: Owners) -> dict[tuple[str, str], list[Span]]:
     """The calls of each row: its spans that are not inside another span of the same row.
 
     What lies inside (a client's method below the function that calls it, attempts below that) is
-    part of the same call to whoever reads the table.
+    part of the same call to whoever reads the table. A swarm inside, below an orchestrator's call,
+    is not: its calls are calls of their own.
     """
-    return {key: calls for key, (calls, _) in _rows(tree, owners).items()}
+    return {key: row.calls for key, row in _rows(tree, owners).items()}
 
 
-def _rows(tree: Tree, owners: Owners) -> dict[tuple[str, str], tuple[list[Span], list[Span]]]:
-    """Outermost spans and all spans of each row."""
-    rows: dict[tuple[str, str], tuple[list[Span], list[Span]]] = {}
-    open_rows: dict[tuple[str, str], int] = {}
-    path: list[tuple[str, str]] = []
+class _Row:
+    """The spans of a row."""
+
+    __slots__ = ("calls", "passed_on", "spans")
+
+    def __init__(self) -> None:
+        self.calls: list[Span] = []
+        """The outermost."""
+        self.spans: list[Span] = []
+        """All of them."""
+        self.passed_on = 0
+        """Those that failed like one of the row below them."""
+
+
+def _rows(tree: Tree, owners: Owners) -> dict[tuple[str, str], _Row]:
+    rows: dict[tuple[str, str], _Row] = {}
+    # What is open in a swarm within a call has nothing to do with what is open around it.
+    open_rows: dict[tuple[int, tuple[str, str]], list[Span]] = {}
+    path: list[tuple[int, tuple[str, str]]] = []
+    passed_on: set[int] = set()
     depths = tree.depths
     for span in tree.spans:
         depth = depths[span.id]
         while len(path) > depth:
-            open_rows[path.pop()] -= 1
+            open_rows[path.pop()].pop()
         key = row_key(span, owners)
         row = rows.get(key)
         if row is None:
-            row = rows[key] = ([], [])
-            open_rows[key] = 0
-        row[1].append(span)
-        if not open_rows[key]:
-            row[0].append(span)
-        open_rows[key] += 1
-        path.append(key)
+            row = rows[key] = _Row()
+        swarm = span.id if span.role == "orchestrator" else path[-1][0] if path else 0
+        place = (swarm, key)
+        around = open_rows.setdefault(place, [])
+        row.spans.append(span)
+        if not around:
+            row.calls.append(span)
+        elif is_failed(span) and is_failed(around[-1]) and around[-1].id not in passed_on:
+            passed_on.add(around[-1].id)
+            row.passed_on += 1
+        around.append(span)
+        path.append(place)
     return rows
 
 
@@ -130,7 +151,8 @@ def agent_rows(
     """
     tokens = tokens or {}
     rows = []
-    for key, (calls, spans) in _rows(tree, owners).items():
+    for key, row in _rows(tree, owners).items():
+        calls, spans = row.calls, row.spans
         durations = sorted(tree.seconds(span) for span in calls)
         rows.append(
             AgentRow(
@@ -142,7 +164,7 @@ def agent_rows(
                 p50_seconds=percentile(durations, 50),
                 p95_seconds=percentile(durations, 95),
                 p99_seconds=percentile(durations, 99),
-                errors=sum(is_failed(span) for span in calls),
+                errors=sum(is_failed(span) for span in spans) - row.passed_on,
                 cancelled=sum(span.status == "cancelled" for span in calls),
                 running=sum(not span.end_ns for span in calls),
                 tokens=tokens.get(key),

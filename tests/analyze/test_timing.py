@@ -172,3 +172,27 @@ def test_classic_statistics_of_a_trace():
         "errors": 1,
         "error_rate": 0.5,
     }
+
+
+def test_calls_of_a_swarm_within_a_call_are_calls_of_their_own():
+    """An orchestrator below an agent's call begins anew, whatever its agents are called."""
+    spans = Spans()
+    outer = spans.add("swarm", 0, 9, role="orchestrator")
+    work = spans.add("work", 1, 8, outer, role="worker", agent="dev")
+    inner = spans.add("swarm", 1, 8, work, role="orchestrator")
+    spans.add("work", 2, 3, inner, role="worker", agent="dev", error=soft())
+    table = rows(spans)
+    assert (table["worker", "dev"].calls, table["worker", "dev"].errors) == (2, 1)
+    assert sum(row.calls for key, row in table.items() if key[0] == "orchestrator") == 2
+
+
+def test_an_error_inside_a_call_that_succeeded_is_counted():
+    """A row tells of every failure once, however deep it began and whoever passed it on."""
+    spans = Spans()
+    shared = {"role": "llm", "agent": "x"}
+    good = spans.add("ask", 0, 9, **shared)
+    spans.add("attempt", 1, 2, good, error=spans.error(), **shared)
+    error = spans.error()
+    spans.chain(["ask", "attempt"], 10, 12, error=error, **shared)
+    row = rows(spans)["llm", "x"]
+    assert (row.calls, row.errors) == (2, 2)
