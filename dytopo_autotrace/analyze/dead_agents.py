@@ -25,11 +25,13 @@ def dead_agents(
     calls = _worker_calls(tree)
     models = _model_calls(tree, calls)
     by_agent: dict[str, list[tuple[Span, bool]]] = {}
+    unsettled: Counter[str] = Counter()
     for span in calls:
         agent = owned.agents[span.id]
-        if not agent or span.status == "in_progress":
+        if not agent:
             continue
-        if span.status == "cancelled" and span.id not in stopped:
+        if span.status == "in_progress" or (span.status == "cancelled" and span.id not in stopped):
+            unsettled[agent] += 1
             continue
         good, bad = models.get(span.id, (0, 0))
         dead = is_failed(span) or span.status == "cancelled" or (bad > 0 and good == 0)
@@ -53,6 +55,7 @@ def dead_agents(
                 agent=agent,
                 role=first.role,
                 calls=len(settled),
+                unsettled=unsettled[agent],
                 returned=sum(
                     span.status == "success" and not is_failed(span) for span, _ in settled
                 ),
@@ -74,6 +77,8 @@ def _worker_calls(tree: Tree) -> list[Span]:
     for span in tree.spans:
         parent = tree.parent_of(span)
         above = nearest.get(parent.id) if parent is not None else None
+        if span.role == "orchestrator":
+            continue  # a swarm within a call has agents of its own, whatever they are called
         if span.role == "worker":
             if above is not None and above.agent == span.agent:
                 holds.add(above.id)
@@ -91,6 +96,8 @@ def _model_calls(tree: Tree, workers: list[Span]) -> dict[int, tuple[int, int]]:
     counts: dict[int, tuple[int, int]] = {}
     for span in tree.spans:
         parent = tree.parent_of(span)
+        if span.role == "orchestrator":
+            continue
         if span.id in wanted:
             nearest[span.id] = span.id
         elif parent is not None and parent.role != "llm" and parent.id in nearest:

@@ -51,26 +51,32 @@ def patterns(records: Iterable[FailureLike]) -> dict[str, Any]:
     }
 
 
-def suggestions(component: str, error_type: str, message: str = "") -> list[str]:
-    """What to do about an error of this type in this component, the most likely remedy first."""
-    found = _remedies(error_type, message) or _UNKNOWN
+def suggestions(
+    component: str, error_type: str, message: str = "", *, of_answers: bool = True
+) -> list[str]:
+    """What to do about an error of this type in this component, the most likely remedy first.
+
+    `of_answers` tells whether what cannot be parsed there can be the answer of a model.
+    """
+    found = _remedies(error_type, message, of_answers) or _UNKNOWN
     name = component or "the component"
     texts = (text.replace("{component}", name) for text in found)
     return list(dict.fromkeys(text.replace("{error_type}", error_type) for text in texts))
 
 
-def is_known(error_type: str, message: str = "") -> bool:
+def is_known(error_type: str, message: str = "", *, of_answers: bool = True) -> bool:
     """Whether anything in particular helps against errors of this type."""
-    return bool(_remedies(error_type, message))
+    return bool(_remedies(error_type, message, of_answers))
 
 
 @functools.lru_cache(maxsize=1024)
-def _remedies(error_type: str, message: str) -> tuple[str, ...]:
+def _remedies(error_type: str, message: str, of_answers: bool) -> tuple[str, ...]:
     text = f"{error_type}: {message}"
     return tuple(
         remedy
         for words, status, remedies in _REMEDIES
-        if words.search(text) or (status is not None and status.search(message))
+        if (words.search(text) or (status is not None and status.search(message)))
+        and (of_answers or remedies is not _UNREADABLE)
         for remedy in remedies
     )
 
@@ -99,6 +105,14 @@ def _seconds(timestamp: Any) -> float:
 _UNKNOWN: Final = (
     "Read the traceback of its first occurrence in {component}: what raised {error_type} stands there.",
     "If {component} can do without, catch {error_type} where it is called and say so in the result.",
+)
+
+_UNREADABLE: Final = (
+    "Look at the raw answer: was it cut by the token limit, or wrapped in prose?",
+    (
+        "Ask {component} for structured output (JSON mode or a schema), "
+        "and repeat the request once with the parser's complaint."
+    ),
 )
 
 # Type or message, HTTP statuses, what helps. A number is a status only where something says so:
@@ -172,13 +186,7 @@ _REMEDIES: Final = tuple(
         (
             r"jsondecode|parse|unreadable|validationerror|invalid json|schema",
             r"",
-            (
-                "Look at the raw answer: was it cut by the token limit, or wrapped in prose?",
-                (
-                    "Ask {component} for structured output (JSON mode or a schema), "
-                    "and repeat the request once with the parser's complaint."
-                ),
-            ),
+            _UNREADABLE,
         ),
         (
             r"circuit|breaker",

@@ -71,8 +71,12 @@ class Failure:
     attempts: int
     """Calls made in all: failed ones, plus the one that succeeded if the fate is `retry`."""
     fate: Fate
+    assumed: bool
+    """What followed is taken for another attempt or a fallback; it may as well be the next step."""
     rescuer: Place | None
     """The call that succeeded, for `retry` and `fallback`."""
+    followed_by: Place | None
+    """Of what was not made good: a call of the same operation by another agent that succeeded next."""
     rescued_after_seconds: float | None
     """From the end of the first failed attempt to the end of the rescuer."""
     handled_by: Place | None
@@ -99,6 +103,21 @@ class Failure:
     operation_calls: int
     operation_successes: int
     """Of all calls of the origin's operation by the same agent in the records."""
+    model: str
+    """The model that was asked, if that was captured when the call began."""
+    rescuer_model: str
+    """Of a fallback to another model: that one, else `""`."""
+    model_calls: int
+    model_successes: int
+    """Of the calls of that operation that asked that model, by any agent."""
+    rule: str
+    """The rule that the origin was recorded by."""
+    returned: str
+    """Of a failed result: the text of it, if its rule captures any."""
+    readers: int
+    """Of a failed result: later calls that read it."""
+    of_answer: bool
+    """A model's answer was there to be read: it is a model's call, or one succeeded in it."""
     slowest_success_seconds: float | None
     """The slowest call of that operation (of a timeout, the culprit's) that succeeded, by any agent."""
 
@@ -123,6 +142,9 @@ class DeadAgent:
     agent: str
     role: str
     calls: int
+    """Those that came to an end: not those that still ran, or were cancelled for no fault of theirs."""
+    unsettled: int
+    """The others."""
     returned: int
     """Those of its calls that returned normally, although each of their model calls had failed."""
     rounds: tuple[str, ...]
@@ -178,6 +200,7 @@ class AgentRow:
     p95_seconds: float
     p99_seconds: float
     errors: int
+    """Failed spans, without those that failed like one of the row below them."""
     cancelled: int
     running: int
     tokens: float | None

@@ -6,12 +6,14 @@ failure with three attempts; a stub made of a caught exception is that failure's
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import Final
 
 from dytopo_autotrace.analyze.aftermath import Step, steps
+from dytopo_autotrace.analyze.asked import answer_of, model_of
 from dytopo_autotrace.analyze.cancellation import TOGETHER_NS, Cancelled, cancelled, is_timeout
 from dytopo_autotrace.analyze.dead_agents import dead_agents
 from dytopo_autotrace.analyze.findings import Culprit, Failure, Fate, Kind, Outcomes
@@ -36,7 +38,7 @@ def outcomes(
     cuts = cancelled(tree, owned)
     story = steps(tree, owned, carriers(tree), cuts.cut_off)
     routes = _Routes(tree, story)
-    calls = _Calls(tree, owned)
+    calls = _Calls(tree, owned, frozenset(s.operation for s in tree.spans if s.id in story))
     first_ns = tree.first_ns
     found = [
         _failure(tree, owned, cuts, routes, calls, origins, first_ns, tokens or {})
@@ -160,11 +162,16 @@ def _failure(
         lifted = list(takewhile(lambda s: tree.depths[s.id] >= lowest, ancestors(tree, origin)))
         crossed = (lifted + crossed)[:CROSSED_LISTED]
         above += len(lifted)
-    tries = {(step := routes.exit(each).step).span.id: step.span for each in attempts}
+    taken = {step.span.id: step for each in attempts if (step := routes.exit(each).step)}
+    tries = {span_id: step.span for span_id, step in taken.items()}
     fate, rescuer, handler = _fate(tree, last, way)
+    by_another = way.step.other if way.step.kind == "end" else None
     first_end = min(tree.end_ns(each) for each in attempts)
     error = last.error
     done, succeeded = calls.counts[origin.operation, owned.agents[origin.id]]
+    model = model_of(origin)
+    rescuer_model = model_of(rescuer) if rescuer and rescuer.operation == origin.operation else ""
+    asked_model, answered = calls.by_model.get((origin.operation, model), (0, 0))
     return Failure(
         kind=_kind(last, cuts),
         certain=last.id not in cuts.cut_off,
@@ -178,7 +185,9 @@ def _failure(
         crossed=above,
         attempts=len(tries) + (fate == "retry"),
         fate=fate,
+        assumed=any(not step.sure for step in taken.values()),
         rescuer=owned.place(rescuer) if rescuer else None,
+        followed_by=owned.place(by_another) if by_another else None,
         rescued_after_seconds=(tree.end_ns(rescuer) - first_end) / 1e9 if rescuer else None,
         handled_by=owned.place(handler) if handler else None,
         handler_failed=handler is not None and is_failed(handler) and not is_soft(handler),
@@ -201,8 +210,28 @@ def _failure(
         recovery_tokens=_spent(tree, tries.values(), tokens) if rescuer and tokens else None,
         operation_calls=done,
         operation_successes=succeeded,
+        model=model,
+        rescuer_model=rescuer_model if fate == "fallback" else "",
+        model_calls=asked_model,
+        model_successes=answered,
+        rule=origin.rule,
+        returned=answer_of(last) if is_soft(last) else "",
+        of_answer=_had_answer(tree, origin),
+        readers=calls.readers.get((way.effect or last).id, 0) if is_soft(last) else 0,
         slowest_success_seconds=calls.slowest.get((running[0] if running else origin).operation),
     )
+
+
+def _had_answer(tree: Tree, origin: Span) -> bool:
+    if origin.role == "llm":
+        return True
+    below = list(tree.children_of(origin))
+    while below:
+        span = below.pop()
+        if span.role == "llm" and span.status == "success":
+            return True
+        below.extend(tree.children_of(span))
+    return False
 
 
 def _spent(tree: Tree, calls: Iterable[Span], tokens: Mapping[int, float]) -> float:
@@ -265,16 +294,25 @@ def _agents(owned: Owners, spans: tuple[Span, ...]) -> tuple[str, ...]:
 class _Calls:
     """What the other calls of an operation did."""
 
-    def __init__(self, tree: Tree, owned: Owners) -> None:
+    def __init__(self, tree: Tree, owned: Owners, failed: frozenset[str]) -> None:
         self.counts: dict[tuple[str, str], tuple[int, int]] = {}
         """Calls and successes by operation and agent."""
+        self.by_model: dict[tuple[str, str], tuple[int, int]] = {}
+        """Calls and successes of failed operations by model, where the model was captured."""
         self.slowest: dict[str, float] = {}
         """Seconds of the slowest success by operation."""
+        self.readers: Counter[int] = Counter()
+        """By the id of a call: how many calls read what it returned."""
         for span in tree.spans:
             key = (span.operation, owned.agents[span.id])
             calls, successes = self.counts.get(key, (0, 0))
             good = span.status == "success" and not is_failed(span)
             self.counts[key] = (calls + 1, successes + good)
+            if span.operation in failed and (model := model_of(span)):
+                calls, successes = self.by_model.get((span.operation, model), (0, 0))
+                self.by_model[span.operation, model] = (calls + 1, successes + good)
+            if span.links:
+                self.readers.update(set(span.links))
             if good:
                 took = tree.seconds(span)
                 self.slowest[span.operation] = max(took, self.slowest.get(span.operation, took))

@@ -15,14 +15,17 @@ AMBIENT_ROLES: Final = frozenset({"health", "io", "memory"})
 _VARYING: Final = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
 
 
-def stories(outcomes: Outcomes) -> tuple[FailureGroup, ...]:
-    """Groups of failures alike in all but agent, round and the numbers in their messages."""
+def stories(outcomes: Outcomes, ended: str = "") -> tuple[FailureGroup, ...]:
+    """Groups of failures alike in all but agent, round and the numbers in their messages.
+
+    `ended` is the type of the exception that ended the program, if one did.
+    """
     alike: dict[tuple[object, ...], list[Failure]] = {}
     for failure in outcomes.failures:
         alike.setdefault(_signature(failure), []).append(failure)
     killed = _causes_of_death(outcomes.dead_agents, alike)
     groups = [_group(failures, killed.get(key, ())) for key, failures in alike.items()]
-    return tuple(sorted(groups, key=_gravity))
+    return tuple(sorted(groups, key=lambda group: _gravity(group, ended)))
 
 
 def is_ambient(failure: Failure) -> bool:
@@ -53,6 +56,9 @@ def _signature(failure: Failure) -> tuple[object, ...]:
         failure.effect.operation if failure.effect else "",
         failure.handled_by.operation if failure.handled_by else "",
         failure.handler_failed,
+        failure.assumed,
+        (failure.model, failure.rescuer_model) if failure.rescuer_model else (),
+        failure.followed_by is not None,
     )
 
 
@@ -104,21 +110,43 @@ def _remedy(failure: Failure) -> str:
             "its input. If it is only slow, raise the limit above its slowest good call."
         )
     kind = failure.error_type
-    if failure.kind == "soft" and failure.origin.role == "llm":
-        kind = "parse"
-    if failure.frame is not None and not is_known(kind, failure.message):
+    if failure.kind == "soft":
+        kind = "parse" if failure.origin.role == "llm" else ""
+        if not is_known(kind, failure.message, of_answers=failure.of_answer):
+            return _remedy_of_result(failure)
+    instead = ""
+    if failure.rescuer_model and failure.model and not failure.model_successes:
+        instead = f" As long as {failure.model} fails, ask {failure.rescuer_model} at once."
+    known = is_known(kind, failure.message, of_answers=failure.of_answer)
+    if failure.frame is not None and not known:
         file, line, _ = failure.frame
-        return f"Look at line {line} of {file}, and at what it was given."
-    said = suggestions(component, kind, failure.message)
-    if failure.fate == "retry":
+        return f"Look at line {line} of {file}, and at what it was given.{instead}"
+    said = suggestions(component, kind, failure.message, of_answers=failure.of_answer)
+    if instead:
+        return f"{said[0]}{instead}"
+    if failure.fate == "retry" and not failure.assumed:
         # What else could be tried is for those to whom trying again was no help.
         return f"{said[0]} Trying again was enough this time; keep the retries."
     return " ".join(said[:2])
 
 
-def _gravity(group: FailureGroup) -> tuple[object, ...]:
+def _remedy_of_result(failure: Failure) -> str:
+    """Of a failed result: what to look at, and where to stop it."""
+    operation = failure.origin.operation
+    look = f"See what {operation} returned"
+    if not failure.returned:
+        rule = f"rule {failure.rule}" if failure.rule else "its rule"
+        look += f': add attributes = {{ result = "result" }} to {rule}'
+    read = f" {wording.count(failure.readers, 'later call')} read it." if failure.readers else ""
+    return f"{look}.{read} Let its caller check the result before it passes it on."
+
+
+def _gravity(group: FailureGroup, ended: str) -> tuple[object, ...]:
     order = ("raised", "unsettled", "interrupted", "swallowed", "returned", "fallback", "retry")
+    ended_it = group.first.fate == "raised" and group.first.surface_type == ended
     return (
+        not ended_it,
+        not any(dead.calls > 1 for dead in group.dead_agents),
         not group.dead_agents,
         group.ambient,
         order.index(group.first.fate),

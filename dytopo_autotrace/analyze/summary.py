@@ -121,7 +121,7 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
     busy = busy_ns(tree)
     usage = leaf_usage(tree)
     found = outcomes(tree, owned, {span_id: each.total for span_id, each in usage.items()})
-    groups = marked(stories(found), before)
+    groups = marked(stories(found, run.ended), before)
     rows = agent_rows(tree, owned, _with_callers(usage, tree, owned))
     messages = topology(tree, owned)
     graph = dependencies(tree)
@@ -203,23 +203,25 @@ def _verdict(
         names = [wording.slowness(each) for each in slow]
         beside = f" But {wording.listing(names, 3)}.{beside}"
     if rescued:
-        number = sum(group.count for group in rescued)
-        by = wording.listing(sorted({group.first.fate for group in rescued}))
-        return Verdict(
-            "recovered", f"{end}; {wording.count(number, 'failure')} made good by {by}.{beside}"
-        )
+        return Verdict("recovered", f"{end}; {wording.made_good(rescued)}.{beside}")
     return Verdict("healthy", f"{end}, and no agent's call failed.{beside}")
 
 
 def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:
     """What was not made good, the dead first."""
     parts = []
-    if found.dead_agents:
-        names = wording.listing([each.agent for each in found.dead_agents], 4)
-        calls = sum(each.calls for each in found.dead_agents)
-        verb = "was" if len(found.dead_agents) == 1 else "were"
-        number = "its only call" if calls == 1 else f"all {wording.count(calls, 'call')}"
-        parts.append(f"{names} {verb} dead ({number} failed)")
+    dead = [each for each in found.dead_agents if each.calls > 1]
+    if dead:
+        names = wording.listing([each.agent for each in dead], 4)
+        calls = sum(each.calls for each in dead)
+        verb = "was" if len(dead) == 1 else "were"
+        settled = wording.CAME_TO_AN_END if any(each.unsettled for each in dead) else ""
+        parts.append(f"{names} {verb} dead (all {calls} calls{settled} failed)")
+    if once := [each for each in found.dead_agents if each.calls == 1]:
+        whose = "its only call" if len(once) == 1 else "their only calls"
+        settled = wording.CAME_TO_AN_END if any(each.unsettled for each in once) else ""
+        names = wording.listing([each.agent for each in once], 4)
+        parts.append(f"{names} failed in {whose}{settled}")
     left = [
         group
         for group in groups

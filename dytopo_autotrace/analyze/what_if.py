@@ -12,6 +12,7 @@ from dytopo_autotrace.analyze.dependencies import Dependencies, dependencies
 from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.replay import Change, Replays, replay
+from dytopo_autotrace.analyze.siblings import Siblings
 from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
@@ -196,18 +197,17 @@ def _no_retries(graph: Dependencies, replays: Replays, owned: Owners) -> Iterato
 
 
 def failed_attempts(tree: Tree, owned: Owners) -> list[int]:
-    """Failed calls after which their caller called the same operation for the same agent again."""
-    index = {span.id: number for number, span in enumerate(tree.spans)}
-    found: list[int] = []
-    for parent in tree.spans:
-        again: dict[tuple[str, str, str], int] = {}
-        for child in reversed(tree.children_of(parent)):
-            key = (child.operation, owned.agents[child.id], owned.rounds[child.id])
-            later = again.get(key)
-            if later is not None and is_failed(child) and later >= tree.end_ns(child):
-                found.append(index[child.id])
-            again[key] = child.start_ns
-    return sorted(found)
+    """Failed calls after which their caller surely asked the same of the same model again."""
+    siblings = Siblings(tree, owned)
+    return [
+        number
+        for number, span in enumerate(tree.spans)
+        if is_failed(span)
+        and tree.parent_of(span) is not None
+        and (attempt := siblings.next_attempt(span)) is not None
+        and attempt.sure
+        and not attempt.other_model
+    ]
 
 
 def subtrees(tree: Tree, calls: Iterable[int]) -> frozenset[int]:

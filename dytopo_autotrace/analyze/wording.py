@@ -18,6 +18,7 @@ _WORD: Final = 20
 SAME_AGE: Final = 1.05
 """Calls whose ages are no further apart than this were cut off by the same limit, most likely."""
 _CONDITION: Final = ("failed_if held:", "its rule calls such a result failed:")
+CAME_TO_AN_END: Final = " that came to an end"
 SLOW_REMEDY: Final = "Give it a faster model or less context, or split its work."
 
 
@@ -108,14 +109,30 @@ def times(group: FailureGroup) -> str:
 
 
 def death(dead: DeadAgent) -> str:
-    """That an agent is dead, and what that means here."""
-    calls = "its only" if dead.calls == 1 else f"all {dead.calls}"
-    noun = f"{dead.role} {'call' if dead.calls == 1 else 'calls'}"
+    """That an agent is dead, and what that means here; one call alone is no life."""
+    settled = CAME_TO_AN_END if dead.unsettled else ""
+    rounds = in_rounds(dead.rounds)
+    if dead.calls == 1:
+        what = ": every model call failed" if dead.returned else " failed"
+        return f"{dead.agent}{what} in its only {dead.role} call{settled}{rounds}"
+    calls = f"all {dead.calls} {dead.role} calls{settled}"
     if dead.returned == dead.calls:
-        what = f"every model call failed in {calls} {noun}"
-    else:
-        what = f"{calls} {noun} failed"
-    return f"{dead.agent} is dead: {what}{in_rounds(dead.rounds)}"
+        return f"{dead.agent} is dead: every model call failed in {calls}{rounds}"
+    return f"{dead.agent} is dead: {calls} failed{rounds}"
+
+
+def made_good(rescued: Sequence[FailureGroup]) -> str:
+    """`3 failures made good by retry and 1 taken for made good by fallback`."""
+    parts: list[str] = []
+    for assumed, made in ((False, "made good by"), (True, "taken for made good by")):
+        groups = [group for group in rescued if group.first.assumed is assumed]
+        if not groups:
+            continue
+        number = sum(group.count for group in groups)
+        how_many = str(number) if parts else count(number, "failure")
+        by = listing(sorted({group.first.fate for group in groups}))
+        parts.append(f"{how_many} {made} {by}")
+    return " and ".join(parts)
 
 
 def slowness(slow: SlowAgent) -> str:
@@ -166,7 +183,10 @@ def cause(failures: Sequence[Failure]) -> str:
         return f"{_running(failures)} {_cut_off(failures)}"
     message = f": {clip(first.message, _MESSAGE_SHOWN)}" if first.message else ""
     if first.kind == "soft":
-        return f"nothing was raised{message.replace(':', ';', 1).replace(*_CONDITION)}"
+        said = f"nothing was raised{message.replace(':', ';', 1).replace(*_CONDITION)}"
+        if first.returned:
+            said += f". It returned: {clip(first.returned, _MESSAGE_SHOWN)}"
+        return said
     text = first.error_type + message
     if first.frame is not None:
         file, line, function = first.frame
@@ -196,13 +216,23 @@ def became(failures: Sequence[Failure]) -> str:
     """What happened next, as the tree shows it; of several failures, what holds for all."""
     first = failures[0]
     parts = [_attempts(failures), _crossing(first), _end(failures), _recovery(failures)]
-    calls = first.operation_calls
-    if first.operation_successes == 0 and calls > 1 and first.kind != "soft":
-        whose = f"{first.agents[0]}'s" if len(first.agents) == 1 else "the"
-        parts.append(
-            f"Not one of {whose} {count(calls, 'call')} of {first.origin.operation} succeeded."
-        )
+    parts.append(_none_succeeded(first))
     return " ".join(part for part in parts if part)
+
+
+def _none_succeeded(first: Failure) -> str:
+    if first.kind == "soft":
+        return ""
+    operation = first.origin.operation
+    if first.rescuer_model and first.model:
+        if first.model_successes or first.model_calls < 2:
+            return ""
+        calls = count(first.model_calls, "call")
+        return f"Not one of the {calls} of {operation} with {first.model} succeeded."
+    if first.operation_successes or first.operation_calls < 2:
+        return ""
+    whose = f"{first.agents[0]}'s" if len(first.agents) == 1 else "the"
+    return f"Not one of {whose} {count(first.operation_calls, 'call')} of {operation} succeeded."
 
 
 def _between(values: Sequence[float]) -> str:
@@ -244,7 +274,10 @@ def _attempts(failures: Sequence[Failure]) -> str:
     if failed[-1] < 2:
         return ""
     number = str(failed[0]) if len(failed) == 1 else f"{failed[0]} to {failed[-1]}"
-    return f"{number} attempts failed over {_between([each.lost_seconds for each in failures])}."
+    over = _between([each.lost_seconds for each in failures])
+    if failures[0].assumed and failures[0].fate != "fallback":
+        return f"{number} calls failed over {over}, taken for attempts at the same."
+    return f"{number} attempts failed over {over}."
 
 
 def _crossing(failure: Failure) -> str:
@@ -282,8 +315,18 @@ def _end(failures: Sequence[Failure]) -> str:
     first = failures[0]
     after = _between([each.rescued_after_seconds or 0.0 for each in failures])
     if first.fate == "retry":
+        if first.assumed:
+            return (
+                f"The next call succeeded, {after} after the first had failed: taken for a retry; "
+                "what it was asked was not captured."
+            )
         return f"Attempt {first.attempts} succeeded, {after} after the first had failed."
     if first.fate == "fallback" and first.rescuer is not None:
+        if first.rescuer_model:
+            return (
+                f"{call(first.rescuer)} with {first.rescuer_model} then succeeded, {after} after "
+                f"the failure: taken for a fallback to {first.rescuer_model}."
+            )
         return (
             f"{call(first.rescuer)} then succeeded, {after} after the failure, "
             "and its caller returned normally: taken for a fallback."
@@ -307,4 +350,8 @@ def _end(failures: Sequence[Failure]) -> str:
         return f"{handler} went on without it."
     if first.kind == "soft":
         return f"{handler} went on with it and ended normally."
+    if first.followed_by is not None:
+        return (
+            f"{handler} swallowed it: it ended normally. {call(first.followed_by)} then succeeded."
+        )
     return f"{handler} swallowed it: it ended normally, and nothing else did the work."

@@ -149,7 +149,7 @@ def records_from_json(text: str) -> RunRecords:
 
 
 def _records_from(document: dict[str, Any]) -> RunRecords:
-    sites: dict[tuple[str, str, str], Site] = {}
+    sites: dict[tuple[Any, ...], Site] = {}
     cost = document.get("cost")
     now = document.get("now_unix_ns")
     return RunRecords(
@@ -192,6 +192,9 @@ def _span_to_plain(span: Span) -> dict[str, Any]:
     plain.update((key, text) for key, text in named if text)
     if metadata := span.metadata:
         plain["metadata"] = _plain(metadata)
+        if span.site.entry or span.site.exit:
+            # What a call was asked is compared with what others were, its answer is not.
+            plain["asked"] = [name for name in span.site.entry if name in metadata]
     if measured := span.measurements:
         plain["measured"] = [
             [name, kind, _plain(value), [list(label) for label in labels]]
@@ -212,8 +215,12 @@ def _span_to_plain(span: Span) -> dict[str, Any]:
     return plain
 
 
-def _span_from_plain(plain: dict[str, Any], sites: dict[tuple[str, str, str], Site]) -> Span:
-    key = (plain["operation"], plain.get("role", ""), plain.get("rule", ""))
+def _span_from_plain(plain: dict[str, Any], sites: dict[tuple[Any, ...], Site]) -> Span:
+    metadata = plain.get("metadata", {})
+    asked = plain.get("asked")
+    at_entry = () if asked is None else tuple(str(name) for name in asked if name in metadata)
+    at_exit = () if asked is None else tuple(name for name in metadata if name not in at_entry)
+    key = (plain["operation"], plain.get("role", ""), plain.get("rule", ""), at_entry, at_exit)
     site = sites.get(key)
     if site is None:
         site = sites[key] = Site(*key)
@@ -228,7 +235,9 @@ def _span_from_plain(plain: dict[str, Any], sites: dict[tuple[str, str, str], Si
     span.end_ns = clock.counter_ns(end) if end is not None else 0
     span.status = _status(plain.get("status"))
     span.agent = plain.get("agent", "")
-    span.metadata = plain.get("metadata", {})
+    span.at_entry = tuple(metadata[name] for name in at_entry)
+    span.at_exit = tuple(metadata[name] for name in at_exit)
+    span.metadata = metadata
     span.measurements = tuple(
         (str(name), str(kind), float(value), tuple((str(k), str(v)) for k, v in labels))
         for name, kind, value, labels in plain.get("measured", ())

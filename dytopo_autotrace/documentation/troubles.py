@@ -78,8 +78,12 @@ def _recoveries(groups: Sequence[FailureGroup]) -> tuple[str, ...]:
             continue
         if first.fate == "retry":
             words = f"a retry of {call(first.origin)} (attempt {first.attempts})"
+            if first.assumed:
+                words = f"what is taken for a retry of {call(first.origin)}"
         else:
             words = f"a fallback to {call(first.rescuer)}" if first.rescuer else "a fallback"
+            if first.rescuer_model:
+                words += f" with {first.rescuer_model}"
         how[words] += group.count
     return tuple(f"{words}, {count(number, 'time')}" for words, number in how.most_common())
 

@@ -34,16 +34,25 @@ class Spans:
         status=None,
         error=None,
         trace=1,
+        rule="",
+        asked=None,
+        answer=None,
         **metadata,
     ):
-        """A finished span, or one still running if `end` is None."""
+        """A finished span, or one still running if `end` is None.
+
+        `asked` and `answer` are what a rule captured when the call began and when it ended.
+        """
+        asked, answer = asked or {}, answer or {}
+        site = Site(operation, role=role, rule=rule, entry=tuple(asked), exit=tuple(answer))
         span = Span(
             len(self.all) + 1,
             parent.id if parent is not None else 0,
             trace if parent is None else parent.trace,
-            Site(operation, role=role),
+            site,
             round(start * SECOND),
         )
+        span.at_entry, span.at_exit = tuple(asked.values()), tuple(answer.values())
         if end is not None:
             span.end_ns = round(end * SECOND)
             span.status = status or ("error" if error is not None else "success")

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from builders import any_spans, run, swarm
+from builders import Spans, any_spans, run, swarm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +101,19 @@ def test_damaged_records_are_a_value_error(text):
 def test_missing_keys_take_their_defaults():
     """Records of an older version can be read."""
     assert records_from_json("{}").spans == ()
+
+
+def test_what_was_asked_is_told_from_what_was_answered():
+    """The same is found in the records that arrived as in those that were sent."""
+    spans = Spans()
+    root = spans.add("loop", 0, 9)
+    for start in (1, 3):
+        spans.add("ask", start, start + 1, root, asked={"item": start}, answer={"seen": start})
+    spans.add("ask", 5, 6, root, asked={"item": 5}, answer={"seen": 1}, error=spans.error())
+    spans.add("ask", 7, 8, root, asked={"item": 5}, answer={"seen": 2})
+    spans.add("job", 1, 2, root, asked={"item": 1}, error=spans.error())
+    spans.add("job", 3, 4, root, asked={"item": 3})
+    records = run(spans)
+    there = records_from_json(records_to_json(records))
+    assert [each.first.fate for each in summarize(records).failures] == ["swallowed", "retry"]
+    assert to_json(summarize(there)) == to_json(summarize(records))

@@ -6,6 +6,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dytopo_autotrace.analyze.findings import to_json
+from dytopo_autotrace.analyze.outcomes import outcomes
+from dytopo_autotrace.analyze.tree import build
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.span import AGENT, FAILED, MISSING, ErrorInfo, Measurement, Site, Span
 from dytopo_autotrace.store import rows
@@ -103,6 +106,24 @@ def test_a_span_comes_back_equal(span):
     assert everything(back) == everything(span)
     # Asking for the metadata has copied into it what was captured: that is not written twice.
     assert everything(again(RowMaker(1), span)) == everything(span)
+
+
+def test_what_was_asked_is_told_from_what_was_answered():
+    """A retry is told by what was captured when the calls began, from a store as in the process."""
+    site = Site("ask", entry=("item",), exit=("seen",))
+    error = ErrorInfo("ValueError", "no", identity=7)
+    made = []
+    for number, (item, seen, failed) in enumerate([(1, 0, True), (2, 0, False), (1, 5, False)], 1):
+        span = Span(number, 0, 1, site, clock.now_ns() + number * 1000)
+        span.end_ns = span.start_ns + 10
+        span.at_entry, span.at_exit = (item,), (seen,)
+        span.status, span.error = ("error", error) if failed else ("success", None)
+        made.append(span)
+    maker = RowMaker(1)
+    back = [again(maker, span) for span in made]
+    (told,) = outcomes(build(back)).failures
+    assert (told.fate, told.rescuer.span_id) == ("retry", made[2].span_id)
+    assert to_json(outcomes(build(back))) == to_json(outcomes(build(made)))
 
 
 @given(st.data())

@@ -262,7 +262,7 @@ def _checklist(run: Run) -> Iterator[Item]:
     yield item(str(poles), good=not poles)
     slow = [f"{each.agent} ({each.ratio:.1f}x)" for each in found.slow_agents]
     yield item(listing(slow) or "none", good=not slow)
-    dead = [each.agent for each in found.dead_agents]
+    dead = [each.agent for each in found.dead_agents if each.calls > 1]
     yield item(listing(dead) or "none", good=not dead)
     left = sum(group.count for group in found.failures if not group.first.rescued)
     yield item(str(left), good=not left)
