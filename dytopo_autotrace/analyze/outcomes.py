@@ -216,22 +216,10 @@ def _failure(
         model_successes=answered,
         rule=origin.rule,
         returned=answer_of(last) if is_soft(last) else "",
-        of_answer=_had_answer(tree, origin),
+        of_answer=origin.role == "llm" or origin.id in calls.answered,
         readers=calls.readers.get((way.effect or last).id, 0) if is_soft(last) else 0,
         slowest_success_seconds=calls.slowest.get((running[0] if running else origin).operation),
     )
-
-
-def _had_answer(tree: Tree, origin: Span) -> bool:
-    if origin.role == "llm":
-        return True
-    below = list(tree.children_of(origin))
-    while below:
-        span = below.pop()
-        if span.role == "llm" and span.status == "success":
-            return True
-        below.extend(tree.children_of(span))
-    return False
 
 
 def _spent(tree: Tree, calls: Iterable[Span], tokens: Mapping[int, float]) -> float:
@@ -303,6 +291,7 @@ class _Calls:
         """Seconds of the slowest success by operation."""
         self.readers: Counter[int] = Counter()
         """By the id of a call: how many calls read what it returned."""
+        self.answered = _answered(tree) if failed else frozenset()
         for span in tree.spans:
             key = (span.operation, owned.agents[span.id])
             calls, successes = self.counts.get(key, (0, 0))
@@ -316,6 +305,17 @@ class _Calls:
             if good:
                 took = tree.seconds(span)
                 self.slowest[span.operation] = max(took, self.slowest.get(span.operation, took))
+
+
+def _answered(tree: Tree) -> frozenset[int]:
+    """Ids of the calls in which a model's call succeeded."""
+    found: set[int] = set()
+    for span in reversed(tree.spans):
+        if span.id in found or (span.role == "llm" and span.status == "success"):
+            parent = tree.parent_of(span)
+            if parent is not None:
+                found.add(parent.id)
+    return frozenset(found)
 
 
 def _merge_cut_off_together(failures: list[Failure]) -> list[Failure]:

@@ -94,18 +94,13 @@ class Siblings:
     def by_another(self, span: Span) -> Span | None:
         """The first later call of the same operation by another agent, if it succeeded."""
         family = self._family(span)
-        end = self._tree.end_ns(span)
-        found: Span | None = None
-        for agent, calls in family.by_operation[span.operation].items():
-            index = calls.first_after(end)
-            if agent == self._owners.agents[span.id] or index >= len(calls.spans):
-                continue
-            later = calls.spans[index]
-            if found is None or later.start_ns < found.start_ns:
-                found = later
-        if found is None or not _succeeded(found) or not self._same_round(family, span, found):
-            return None
-        return found
+        calls = family.by_any_agent[span.operation]
+        first = calls.first_after(self._tree.end_ns(span))
+        for later in calls.spans[first : first + _LOOK_AHEAD]:
+            if self._owners.agents[later.id] != self._owners.agents[span.id]:
+                good = _succeeded(later) and self._same_round(family, span, later)
+                return later if good else None
+        return None
 
     def _same_round(self, family: _Family, span: Span, later: Span) -> bool:
         """Neither a round's number nor a manager's decision lies between the two."""
@@ -198,10 +193,11 @@ class _Calls:
 class _Family:
     """The children of one caller."""
 
-    __slots__ = ("by_operation", "planning", "successes", "working")
+    __slots__ = ("by_any_agent", "by_operation", "planning", "successes", "working")
 
     def __init__(self) -> None:
         self.by_operation: dict[str, dict[str, _Calls]] = {}
+        self.by_any_agent: dict[str, _Calls] = {}
         self.successes: dict[tuple[str, str], _Calls] = {}
         self.planning: list[int] = []
         self.working: list[int] = []
@@ -209,6 +205,7 @@ class _Family:
     def add(self, span: Span, agent: str) -> None:
         by_agent = self.by_operation.setdefault(span.operation, {})
         by_agent.setdefault(agent, _Calls()).add(span)
+        self.by_any_agent.setdefault(span.operation, _Calls()).add(span)
         if _succeeded(span):
             self.successes.setdefault((span.role, agent), _Calls()).add(span)
         if span.role in _PLANNING:
