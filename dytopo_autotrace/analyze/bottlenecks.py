@@ -86,8 +86,9 @@ def analyze(spans: Iterable[Span], now_ns: int | None = None) -> dict[str, Any]:
     found = outcomes(tree, owned)
     graph = dependencies(tree)
     path = critical_path(graph, owned)
-    predicted = what_if(graph, path, owned).predictions
-    result = bottlenecks(tree, owned, busy, len(found.failures), stories(found), predicted)
+    predicted = what_if(graph, path, owned)
+    told = (*predicted.predictions, *predicted.cached)
+    result = bottlenecks(tree, owned, busy, len(found.failures), stories(found), told)
     traces = tree.traces
     return {
         "trace_id": f"{traces[0]:032x}" if traces else "",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dytopo_autotrace.analyze.dependencies import TOGETHER_NS, Dependencies
 from dytopo_autotrace.analyze.findings import Place
 from dytopo_autotrace.analyze.ownership import Owners
+from dytopo_autotrace.analyze.slots import PARTIAL_KEY, resource_name
+from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree, ancestors
 from dytopo_autotrace.collect.span import Span
 
@@ -49,13 +51,17 @@ class CriticalPath:
 def stretches(graph: Dependencies) -> list[tuple[int, int, int]]:
     """(index of the call or -1, start, end) in order of time; they touch and cover all of it."""
     found: list[tuple[int, int, int]] = []
-    releases = _releases(graph)
+    releases, holders = _releases(graph), _holders(graph)
     spoken_to = _read_by(graph.tree)
     moment, now = graph.last, graph.at[graph.last]
     seen: set[int] = set()
     while moment != graph.first and moment not in seen:
         seen.add(moment)
-        reason = _release_before(graph, releases, moment) or _reason(graph, spoken_to, moment)
+        reason = (
+            holders.get(moment)
+            or _release_before(graph, releases, moment)
+            or _reason(graph, spoken_to, moment)
+        )
         since = min(graph.at[reason], now)
         if since < now:
             found.append((graph.owner[moment], since, now))
@@ -84,7 +90,36 @@ def _reason(graph: Dependencies, spoken_to: Mapping[int, frozenset[int]], moment
                 and graph.tree.spans[each // 2].id in read
             ]
             latest = max(close, key=lambda each: at[each], default=latest)
-    return latest
+    return _who_cut_off(graph, candidates, latest)
+
+
+def _who_cut_off(graph: Dependencies, candidates: Sequence[int], latest: int) -> int:
+    """Of calls that ended together, the last that was not cancelled: it is why the others were.
+
+    Where all were, a call that worked comes before one that was cut off while it only waited.
+    """
+    spans = graph.tree.spans
+    if latest % 2 == 0 or latest >= graph.first or spans[latest // 2].status != "cancelled":
+        return latest
+    since = graph.at[latest] - TOGETHER_NS
+    together = [e for e in candidates if e % 2 and e < graph.first and graph.at[e] >= since]
+    ended = [each for each in together if spans[each // 2].status in ("success", "error")]
+    worked = [each for each in together if not _was_waiting(graph.tree, spans[each // 2])]
+    return max(ended or worked or [latest], key=lambda each: (graph.at[each], each == latest))
+
+
+def _was_waiting(tree: Tree, span: Span) -> bool:
+    """Whether all that ran in a call when it was cut off were waits."""
+    since = tree.end_ns(span) - TOGETHER_NS
+    at = [span]
+    while at:
+        call = at.pop()
+        below = [each for each in tree.children_of(call) if tree.end_ns(each) >= since]
+        cut_off = [each for each in below if each.status == "cancelled"]
+        if not cut_off and call.site.role != WAIT_ROLE:
+            return False
+        at += cut_off
+    return True
 
 
 def _read_by(tree: Tree) -> dict[int, frozenset[int]]:
@@ -104,23 +139,20 @@ def _read_by(tree: Tree) -> dict[int, frozenset[int]]:
 
 
 def _releases(graph: Dependencies) -> dict[str, list[tuple[int, int]]]:
-    """For each resource that was short: when a slot became free, and whose end that was."""
-    tree = graph.tree
-    index = {span.id: number for number, span in enumerate(tree.spans)}
-    found: dict[str, list[tuple[int, int]]] = {}
-    for resource in graph.resources.values():
-        if resource.contended:
-            holders = (tree.parents[tree.spans[number].id] for number in resource.waits)
-            found[resource.name] = sorted(
-                (tree.end_ns(holder), 2 * index[holder.id] + 1) for holder in holders
-            )
-    return found
+    """For each resource that was short: when a slot became free, and at which moment."""
+    return {
+        resource.name: sorted(
+            (graph.at[back], back) for back in map(graph.holder_of.__getitem__, resource.waits)
+        )
+        for resource in graph.resources.values()
+        if resource.contended
+    }
 
 
 def _release_before(
     graph: Dependencies, releases: Mapping[str, list[tuple[int, int]]], moment: int
 ) -> int | None:
-    """Of the end of a wait for a slot: the end of the call that had held it."""
+    """Of the end of a wait for a slot: the moment at which the one that had held it gave it back."""
     name = graph.resource_of.get(moment // 2) if moment % 2 and moment < graph.first else None
     if name is None or name not in releases:
         return None
@@ -128,11 +160,44 @@ def _release_before(
     place = bisect_right(releases[name], (ended, len(graph.at))) - 1
     if place < 0 or releases[name][place][0] <= began:
         return None
-    holder = releases[name][place][1]
+    back = releases[name][place][1]
     mine = graph.tree.parents[graph.tree.spans[moment // 2].id]
-    if graph.tree.spans[holder // 2] in (mine, *ancestors(graph.tree, mine)):
+    if graph.tree.spans[back // 2] in (mine, *ancestors(graph.tree, mine)):
         return None
-    return holder
+    return back
+
+
+def _holders(graph: Dependencies) -> dict[int, int]:
+    """By the end of a wait that was cut off: the moment until which another held what it waited for.
+
+    Of those that held it then, the one that had got it last.
+    """
+    tree = graph.tree
+    index = {span.id: number for number, span in enumerate(tree.spans)}
+    cut_off: list[Span] = []
+    held: dict[str, list[tuple[int, int, int]]] = {}
+    for span in tree.spans:
+        if span.site.role != WAIT_ROLE or span.id not in tree.parents:
+            continue
+        if span.status == "cancelled":
+            cut_off.append(span)
+        elif span.status == "success" and (name := resource_name(span)):
+            holder = 2 * index[tree.parents[span.id].id] + 1
+            back = graph.holder_of.get(index[span.id], holder)
+            held.setdefault(name, []).append((tree.end_ns(span), graph.at[back], back))
+    found: dict[int, int] = {}
+    for wait in cut_off:
+        end = tree.end_ns(wait)
+        name = resource_name(wait)
+        known = name in graph.resources or wait.metadata.get(PARTIAL_KEY) is True
+        at_the_end = [
+            (since, back)
+            for since, until, back in (held.get(name, ()) if known else ())
+            if since <= end <= until and tree.spans[back // 2].id != tree.parents[wait.id].id
+        ]
+        if at_the_end:
+            found[2 * index[wait.id] + 1] = max(at_the_end)[1]
+    return found
 
 
 def critical_path(graph: Dependencies, owned: Owners, most_steps: int = 2000) -> CriticalPath:

@@ -9,35 +9,16 @@ it did. The time between a moment and the latest that it had to wait for is the 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from dytopo_autotrace.analyze.timing import WAIT_ROLE
+from dytopo_autotrace.analyze.slots import Resource, ended_by, plain_waits, slots
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
 
-PARTIAL_KEY: Final = "partial"
-"""Metadata key of a wait: true if only those were recorded who had to wait."""
-RESOURCE_KEY: Final = "resource"
-"""Metadata key of a wait: which semaphore it is, where there are several."""
-FREE_KEY: Final = "free"
-"""Metadata key of a wait: how many slots were free when it began."""
 TOGETHER_NS: Final = 5_000_000
 """Of calls that ended this close to each other, the one whose output was read is the reason."""
-
-
-@dataclass(slots=True)
-class Resource:
-    """What calls of the role `wait` waited for; a slot is held until the caller of the wait ends."""
-
-    name: str
-    capacity: int
-    """Slots: as captured, else the most that were held at a time."""
-    waits: list[int] = field(default_factory=list)
-    """Indices of the waits that got a slot, in order of start."""
-    contended: bool = False
-    """Whether anybody waited while all slots were held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +42,11 @@ class Dependencies:
     resource_of: Mapping[int, str]
     """By the index of a wait."""
     holder_of: Mapping[int, int]
-    """By the index of a wait: the moment at which its caller ends, and gives the slot back."""
+    """By the index of a wait: the moment at which its caller gives the slot back."""
+    plain_waits: Sequence[int]
+    """Indices of waits that took time and were for no slots, as far as is known."""
+    ended_by: Mapping[int, int]
+    """By the index of such a wait: the end of the call that let it go on."""
     size: int
     """How many dependencies there are, shared ones once: what one replay costs."""
 
@@ -103,6 +88,10 @@ def dependencies(tree: Tree, together: Mapping[int, int] | None = None) -> Depen
             moments.below(calls, 2 * number, 2 * number + 1, number)
         else:
             moments.leaf(2 * number, number)
+    found = slots(tree, index)
+    plain = plain_waits(tree, index, found)
+    reasons = ended_by(tree, index, plain)
+    moments.woken(reasons)
     outliving = tuple(
         2 * number + 1
         for number, span in enumerate(tree.spans)
@@ -117,11 +106,19 @@ def dependencies(tree: Tree, together: Mapping[int, int] | None = None) -> Depen
     for moment, head in moments.heads.items():
         delay[moment] = delay[head]
     if moments.heads:
-        moments.size = sum(map(len, {id(reasons): reasons for reasons in before}.values()))
-    resources, resource_of = _resources(tree, index)
-    holder_of = {wait: 2 * index[tree.parents[tree.spans[wait].id].id] + 1 for wait in resource_of}
+        moments.size = sum(map(len, {id(each): each for each in before}.values()))
     return Dependencies(
-        tree, at, before, delay, owner, resources, resource_of, holder_of, moments.size
+        tree,
+        at,
+        before,
+        delay,
+        owner,
+        found.resources,
+        found.resource_of,
+        found.given_back,
+        plain,
+        reasons,
+        moments.size,
     )
 
 
@@ -145,6 +142,14 @@ class _Moments:
         self.before[end], self.owner[end] = (start,), caller
         self.delay[end] = self.at[end] - self.at[start]
         self.size += 1
+
+    def woken(self, reasons: Mapping[int, int]) -> None:
+        """Fill in that waits ended after the end of another call, too."""
+        for wait, reason in reasons.items():
+            end = 2 * wait + 1
+            self.before[end] = (*self.before[end], reason)
+            self.delay[end] = max(self.at[end] - self.at[reason], 0)
+            self.size += 1
 
     def below(self, calls: Sequence[Span], start: int, end: int, caller: int) -> None:
         """Fill in what the calls below one caller, and its end, came after."""
@@ -204,51 +209,3 @@ def _with_group(
         return shared
     more = [each for each in ended if groups.get(each - 1) in wanted and each not in shared]
     return (*shared, *more)
-
-
-def _resources(tree: Tree, index: Mapping[int, int]) -> tuple[dict[str, Resource], dict[int, str]]:
-    resources: dict[str, Resource] = {}
-    of: dict[int, str] = {}
-    captured: dict[str, int] = {}
-    waits = [
-        span
-        for span in tree.spans
-        if span.site.role == WAIT_ROLE
-        and span.status == "success"
-        and span.id in tree.parents
-        # Who had a slot without waiting is not known, so neither is how many there are.
-        and span.metadata.get(PARTIAL_KEY) is not True
-    ]
-    for span in sorted(waits, key=lambda each: (tree.end_ns(each), each.id)):
-        name = f"{span.operation} {span.metadata.get(RESOURCE_KEY, '')}".strip()
-        of[index[span.id]] = name
-        resources.setdefault(name, Resource(name, 0)).waits.append(index[span.id])
-    for name, resource in resources.items():
-        held = sorted(_holdings(tree, resource))
-        now = most = 0
-        for _, change in held:
-            now += change
-            most = max(most, now)
-        frees = [
-            value
-            for number in resource.waits
-            if type(value := tree.spans[number].metadata.get(FREE_KEY)) is int
-        ]
-        if frees and max(frees) > 0:
-            captured[name] = max(frees)
-        resource.capacity = max(most, captured.get(name, 0), 1)
-        resource.waits.sort(key=lambda number: tree.spans[number].start_ns)
-        resource.contended = (
-            any(value == 0 for value in frees)
-            if frees
-            else any(tree.seconds(tree.spans[n]) > 0.001 for n in resource.waits)
-        )
-    return resources, of
-
-
-def _holdings(tree: Tree, resource: Resource) -> Iterator[tuple[int, int]]:
-    for number in resource.waits:
-        wait = tree.spans[number]
-        holder = tree.parents[wait.id]
-        yield tree.end_ns(wait), 1
-        yield max(tree.end_ns(holder), tree.end_ns(wait)), -1

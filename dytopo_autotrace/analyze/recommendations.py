@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from dytopo_autotrace.analyze import wording
@@ -15,11 +15,9 @@ from dytopo_autotrace.analyze.findings import (
     SlowAgent,
 )
 from dytopo_autotrace.analyze.ownership import Owners
-from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.timing import covered_ns, operation_rows
 from dytopo_autotrace.analyze.tree import Tree
-from dytopo_autotrace.analyze.what_if import Prediction
-from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.analyze.what_if import Prediction, queues
 
 FULL_PARALLELIZATION: Final = 2.0
 WORTH_SAYING: Final = 0.10
@@ -32,8 +30,8 @@ _CATEGORIES: Final[Mapping[str, str]] = {
     "slots": "parallelization",
     "side_by_side": "parallelization",
     "no_retries": "retries",
+    "cached": "caching",
 }
-_UNCACHED_ROLES: Final = frozenset({"orchestrator", "manager", "worker", "llm", "attempt"})
 _ORDER: Final[Mapping[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
 
@@ -59,12 +57,12 @@ def recommendations(
         ),
         *_about_long_poles(poles),
         *_about_parallelization(tree, owned, busy, factor, predictions),
-        *_about_caching(tree, busy),
+        *_about_caching(predictions),
     ]
     told = {each.evidence for each in found if each.saved_seconds is not None}
     found += [
         _about_prediction(each)
-        for each in predictions[:_PREDICTIONS_TOLD]
+        for each in [each for each in predictions if each.kind != "cached"][:_PREDICTIONS_TOLD]
         if each.evidence not in told
     ]
     return tuple(
@@ -90,8 +88,10 @@ def _predicted(
 
 def _about_prediction(found: Prediction) -> Recommendation:
     share = found.saved_share
+    priority: Priority = "high" if share > 0.3 else "medium" if share > WORTH_SAYING else "low"
     return Recommendation(
-        "high" if share > 0.3 else "medium" if share > WORTH_SAYING else "low",
+        # What is not sure is not pressing.
+        max(priority, found.sureness, key=_ORDER.__getitem__),
         _CATEGORIES[found.kind],
         f"With {found.text} the run would take {wording.seconds(found.seconds)}: "
         f"{wording.seconds(found.saved_seconds)} less ({share:.0%}).",
@@ -153,21 +153,26 @@ def _about_parallelization(
     if not tree.spans or factor >= FULL_PARALLELIZATION:
         return []
     wall = _watched(tree)
-    queues = _queues(tree, owned)
-    worst = max(queues, key=lambda queue: queue.taken - queue.longest, default=None)
-    if worst is not None and worst.taken - worst.longest >= WORTH_SAYING * wall:
-        who = wording.listing([name for name in worst.agents if name])
-        saved = (worst.taken - worst.longest) / max(wall, 1)
+    worst, taken, longest = "", 0, 0
+    found = queues(tree, owned)
+    for operation, groups in found.items():
+        spent = [[tree.end_ns(span) - span.start_ns for span in group] for group in groups]
+        total, least = sum(map(sum, spent)), sum(map(max, spent))
+        if total - least > taken - longest:
+            worst, taken, longest = operation, total, least
+    if worst and taken - longest >= WORTH_SAYING * wall:
+        calls = [span for group in found[worst] for span in group]
+        who = wording.listing(list(dict.fromkeys(owned.agents[span.id] for span in calls)))
         said = Recommendation(
-            "high" if saved > 0.3 else "medium",
+            # Whether they need each other's results is not in the records.
+            "low",
             "parallelization",
-            f"{wording.count(worst.calls, 'call')} of {worst.operation}"
-            f"{f' ({who})' if who else ''} took {wording.seconds(worst.taken / 1e9)} one after "
-            "another; side by side they would take as long as the slowest, "
-            f"{wording.seconds(worst.longest / 1e9)}. "
+            f"{wording.count(len(calls), 'call')} of {worst} ({who}) took "
+            f"{wording.seconds(taken / 1e9)} one after another; side by side they would take as "
+            f"long as the slowest, {wording.seconds(longest / 1e9)}. "
             "Start those together that do not need each other's results.",
         )
-        return [_predicted(said, predictions, "side_by_side", worst.operation)]
+        return [_predicted(said, predictions, "side_by_side", worst)]
     if len(tree.spans) < 3:
         return []
     top = operation_rows(tree, owned, busy, 1)[0]
@@ -182,78 +187,21 @@ def _about_parallelization(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    """Calls of one operation that ran strictly one after another, over all rounds."""
-
-    operation: str
-    calls: int
-    agents: tuple[str, ...]
-    taken: int
-    """Nanoseconds."""
-    longest: int
-    """Nanoseconds: the slowest call of each round, summed."""
-
-
-def _queues(tree: Tree, owned: Owners) -> list[_Queue]:
-    """Operations of which no two calls under one caller ever overlapped.
-
-    Where some did, the program runs side by side what it can, and the rest waits for a reason.
-    One agent's calls follow from one another, so only those of several agents (or of none) count.
-    """
-    groups: dict[str, dict[tuple[int, str], list[Span]]] = {}
-    for span in tree.spans:
-        parent = tree.parent_of(span)
-        if parent is not None and span.role not in ("orchestrator", "manager"):
-            key = (parent.id, owned.rounds[span.id])
-            groups.setdefault(span.operation, {}).setdefault(key, []).append(span)
-    queues = []
-    for operation, rounds in groups.items():
-        several = [
-            spans
-            for spans in rounds.values()
-            if len(spans) > 1 and len({owned.agents[s.id] or s.id for s in spans}) > 1
-        ]
-        spent = [[tree.end_ns(span) - span.start_ns for span in spans] for spans in several]
-        taken = sum(
-            covered_ns((span.start_ns, tree.end_ns(span)) for span in spans) for spans in several
-        )
-        if not several or taken < sum(map(sum, spent)):
-            continue
-        agents = dict.fromkeys(owned.agents[span.id] for spans in several for span in spans)
-        queues.append(
-            _Queue(operation, sum(map(len, several)), tuple(agents), taken, sum(map(max, spent)))
-        )
-    return queues
-
-
 def _watched(tree: Tree) -> int:
     return covered_ns((root.start_ns, tree.end_ns(root)) for root in tree.roots)
 
 
-def _about_caching(tree: Tree, busy: Mapping[int, int]) -> list[Recommendation]:
-    """Operations repeated five times or more that took a tenth of the time watched or more.
-
-    Not calls of agents and models, nor what lies below a model call: their answers are new each time.
-    """
-    wall = _watched(tree)
-    groups: dict[str, tuple[int, int]] = {}
-    of_models: set[int] = set()
-    for span in tree.spans:
-        if span.role == "llm" or span.parent in of_models:
-            of_models.add(span.id)
-        elif span.role not in _UNCACHED_ROLES and not is_failed(span):
-            calls, own = groups.get(span.operation, (0, 0))
-            groups[span.operation] = (calls + 1, own + busy[span.id])
-    ordered = sorted(groups.items(), key=lambda item: -item[1][1])
+def _about_caching(predictions: Sequence[Prediction]) -> list[Recommendation]:
     return [
         Recommendation(
-            "medium",
+            "low",
             "caching",
-            f"{operation} ran {calls} times and took {wording.seconds(own / 1e9)} in itself. "
-            f"If its inputs repeat, a cache saves up to "
-            f"{wording.seconds(own / 1e9 * (calls - 1) / calls)}.",
+            f"If the inputs of {each.subject} repeat, a cache saves up to "
+            f"{wording.seconds(each.saved_seconds)}: so much the run is shorter with {each.text}.",
+            each.saved_seconds,
+            each.sureness,
+            each.evidence,
         )
-        for operation, (calls, own) in ordered[:3]
-        if calls >= 5 and own >= WORTH_SAYING * wall
+        for each in predictions
+        if each.kind == "cached" and each.saved_share >= WORTH_SAYING
     ]

@@ -23,13 +23,15 @@ class Change:
     scale: Mapping[int, float] = field(default_factory=dict)
     """By call: what its own time is multiplied with."""
     left_out: AbstractSet[int] = frozenset()
-    """Calls that take no time, and after which their caller goes on at once."""
+    """Calls that take no time."""
+    pauses: AbstractSet[int] = frozenset()
+    """Calls after which their caller goes on at once."""
     capacity: Mapping[str, int] = field(default_factory=dict)
     """By resource: how many slots it has."""
 
 
-def replay(graph: Dependencies, change: Change = Change()) -> int:
-    """Nanoseconds from the first to the last moment."""
+def replay(graph: Dependencies, change: Change = Change()) -> int | None:
+    """Nanoseconds from the first to the last moment; None if that is never reached."""
     return Replays(graph).run(change)
 
 
@@ -47,9 +49,13 @@ class Replays:
         self._after = after
         self._only = self._only_followers()
         self._order: list[tuple[Sequence[int], Sequence[int]]] | None = None
+        self._arrives = False
 
-    def run(self, change: Change = Change()) -> int:
-        """Nanoseconds from the first to the last moment."""
+    def run(self, change: Change = Change()) -> int | None:
+        """Nanoseconds from the first to the last moment; None if that is never reached.
+
+        So it is where all wait for slots of each other, or where the records contradict themselves.
+        """
         delays = _delays(self._graph, change)
         slots = _Slots(self._graph, change)
         for wait in slots.at_once:
@@ -68,9 +74,12 @@ class Replays:
                     only[moment] = followers[0]
         return only
 
-    def _in_any_order(self, delays: Sequence[int]) -> int:
+    def _in_any_order(self, delays: Sequence[int]) -> int | None:
         if self._order is None:
             self._order = self._ordered()
+            self._arrives = any(self._graph.last in followers for _, followers in self._order)
+        if not self._arrives:
+            return None
         times = [0] * len(delays)
         for reasons, followers in self._order:
             since = times[reasons[0]]
@@ -93,9 +102,10 @@ class Replays:
                     ready += self._joins[join][1]
         return order
 
-    def _in_order_of_time(self, delays: Sequence[int], slots: _Slots) -> int:
+    def _in_order_of_time(self, delays: Sequence[int], slots: _Slots) -> int | None:
         after, joins, only, missing = self._after, self._joins, self._only, self._missing.copy()
-        grants, holds, last, end = slots.grants, slots.holds, self._graph.last, 0
+        grants, holds, last = slots.grants, slots.holds, self._graph.last
+        end: int | None = None
         # Time and moment in one number, which orders as the pair does and is cheaper to compare.
         bits = len(after).bit_length()
         mask = (1 << bits) - 1
@@ -147,16 +157,15 @@ def _joins(graph: Dependencies) -> list[tuple[Sequence[int], Sequence[int]]]:
 
 def _delays(graph: Dependencies, change: Change) -> list[int]:
     """How long each moment takes after the latest that it came after."""
-    scale, left_out = change.scale, change.left_out
+    scale, left_out, pauses = change.scale, change.left_out, change.pauses
     found = list(graph.delay)
     if not scale and not left_out:
         return found
     for moment, (owner, delay) in enumerate(zip(graph.owner, graph.delay, strict=True)):
         if not delay:
             continue
-        if left_out and (
-            owner in left_out
-            or any(each % 2 and each // 2 in left_out for each in graph.before[moment])
+        if owner in left_out or (
+            pauses and any(each % 2 and each // 2 in pauses for each in graph.before[moment])
         ):
             found[moment] = 0
         elif owner in scale:
@@ -203,11 +212,11 @@ class _Slots:
         return False
 
     def _hold(self, name: str, wait: int) -> None:
-        """A slot is held until the caller of the wait ends."""
+        """A slot is held until the caller of the wait gives it back."""
         self.holds.setdefault(self._holder_of[wait // 2], []).append(name)
 
     def release(self, moment: int) -> list[int]:
-        """The call that ends gives back what it held: the ends of the waits that get it."""
+        """What was held until this moment is given back: the ends of the waits that get it."""
         granted = []
         for name in self.holds.pop(moment):
             if self._queues[name]:

@@ -128,7 +128,9 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
     path = critical_path(graph, owned)
     predicted = what_if(graph, path, owned)
     failures = len(found.failures)
-    held_up = bottlenecks(tree, owned, busy, failures, groups, predicted.predictions)
+    held_up = bottlenecks(
+        tree, owned, busy, failures, groups, (*predicted.predictions, *predicted.cached)
+    )
     return RunSummary(
         verdict=_verdict(run, found, groups, held_up.slow_agents, _running_last(tree, owned)),
         service=run.service,

@@ -17,19 +17,30 @@ from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
 
+Sureness = Literal["high", "medium", "low"]
 MOST_DEPENDENCIES: Final = 150_000
 """Beyond so many dependencies no replay is made: it would take longer than anybody waits."""
 FASTER: Final = 0.5
 """What own time is multiplied with when something is twice as fast."""
 WORTH_TRYING: Final = 0.03
 """Share of the critical path below which making something faster is not tried."""
+FITS: Final = 0.1
+"""How far the replay without a change may be off, as a share, before nothing is said of slots."""
 WORTH_TELLING: Final = 0.01
 """Share of the wall time below which a saving is not told."""
+REPEATED: Final = 5
+"""Calls of one operation from which on a cache is tried."""
+_UNCACHED_ROLES: Final = frozenset(
+    {"orchestrator", "manager", "worker", "llm", "attempt", WAIT_ROLE}
+)
+_UNKNOWN: Final = frozenset({"side_by_side", "cached"})
+"""Kinds of changes of which the records do not say whether the program would allow them."""
+_ENDED: Final = ("success", "error")
+_SURENESS: Final[tuple[Sureness, ...]] = ("low", "medium", "high")
 _TRIED: Final = 5
 _EVIDENCE: Final = 3
 
-Sureness = Literal["high", "medium", "low"]
-Kind = Literal["faster_operation", "faster_agent", "slots", "side_by_side", "no_retries"]
+Kind = Literal["faster_operation", "faster_agent", "slots", "side_by_side", "no_retries", "cached"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,10 @@ class Prediction:
     saved_seconds: float
     saved_share: float
     sureness: Sureness
-    """`high` if the replay without a change is within 2 % of what was measured, `medium` within 10 %."""
+    """`high` if the replay without a change is within 2 % of what was measured, `medium` within 10 %.
+
+    No more than `medium` where calls waited for what is no slot, `low` if nothing tells for what.
+    """
     evidence: tuple[str, ...]
     """Ids of the spans that take the most of what is saved."""
 
@@ -61,6 +75,8 @@ class WhatIf:
     least_seconds: float
     """With slots for everybody: what the order of the calls itself allows."""
     predictions: tuple[Prediction, ...]
+    cached: tuple[Prediction, ...] = ()
+    """What caches would save if inputs repeat, which the records do not say; the largest first."""
     remarks: tuple[str, ...] = ()
 
 
@@ -74,20 +90,32 @@ def what_if(graph: Dependencies, path: CriticalPath, owned: Owners) -> WhatIf:
             f"No what-if: {graph.size:,} dependencies between calls are more than "
             f"{MOST_DEPENDENCIES:,}."
         )
-        return WhatIf(wall / 1e9, wall / 1e9, wall / 1e9, (), (remark,))
+        return WhatIf(wall / 1e9, wall / 1e9, wall / 1e9, (), (), (remark,))
     replays = Replays(graph)
     base = replays.run()
+    if base is None:
+        remark = "No what-if: by the records, calls waited for each other and none could go on."
+        return WhatIf(wall / 1e9, wall / 1e9, wall / 1e9, (), (), (remark,))
+    fits = abs(base - wall) <= FITS * wall
     unlimited = Change(capacity=dict.fromkeys(graph.resources, len(graph.tree.spans)))
-    least = replays.run(unlimited) if _contended(graph) else base
-    sureness = _sureness(base, wall)
-    found = [
-        _prediction(each, wall, base, sureness)
-        for each in _tried(graph, replays, path, owned)
-        if each is not None
-    ]
-    worth = [each for each in found if each.saved_share >= WORTH_TELLING]
-    worth.sort(key=lambda each: (-each.saved_seconds, each.kind, each.subject))
-    return WhatIf(wall / 1e9, base / 1e9, (least + wall - base) / 1e9, tuple(worth))
+    least = replays.run(unlimited) if fits and _contended(graph) else base
+    sureness = _sureness(graph, base)
+    tried = list(_tried(graph, replays, path, owned, fits))
+    cached = list(_cached(graph, replays))
+    stuck = sum(each.replayed is None for each in (*tried, *cached))
+    halted = (
+        f"Left out of what would help: {stuck} of {len(tried) + len(cached)} changes, with which "
+        "the replay came to a halt."
+    )
+    remarks = (halted,) if stuck else ()
+    return WhatIf(
+        wall / 1e9,
+        base / 1e9,
+        ((base if least is None else least) + wall - base) / 1e9,
+        _worth_telling(tried, wall, base, sureness),
+        _worth_telling(cached, wall, base, sureness),
+        remarks,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,43 +123,76 @@ class _Try:
     kind: Kind
     subject: str
     text: str
-    replayed: int
+    replayed: int | None
     evidence: tuple[str, ...]
+    removed: int | None = None
+    """The own time that the change takes away, in nanoseconds: no more can be saved."""
 
 
-def _prediction(tried: _Try, wall: int, base: int, sureness: Sureness) -> Prediction:
-    saved = max(base - tried.replayed, 0)
-    return Prediction(
-        tried.kind,
-        tried.subject,
-        tried.text,
-        (wall - saved) / 1e9,
-        saved / 1e9,
-        saved / wall,
-        # Whether calls can run together is not in the records: their results may be needed.
-        "low" if tried.kind == "side_by_side" else sureness,
-        tried.evidence,
-    )
+def _worth_telling(
+    tried: Iterable[_Try], wall: int, base: int, sureness: Sureness
+) -> tuple[Prediction, ...]:
+    found = []
+    for each in tried:
+        if each.replayed is None:
+            continue
+        saved = max(base - each.replayed, 0)
+        if each.removed is not None:
+            saved = min(saved, each.removed)
+        if saved < WORTH_TELLING * wall:
+            continue
+        found.append(
+            Prediction(
+                each.kind,
+                each.subject,
+                each.text,
+                (wall - saved) / 1e9,
+                saved / 1e9,
+                saved / wall,
+                "low" if each.kind in _UNKNOWN else sureness,
+                each.evidence,
+            )
+        )
+    found.sort(key=lambda each: (-each.saved_seconds, each.kind, each.subject))
+    return tuple(found)
 
 
-def _sureness(base: int, wall: int) -> Sureness:
+def _sureness(graph: Dependencies, base: int) -> Sureness:
+    wall = graph.wall_ns
     off = abs(base - wall) / wall
-    return "high" if off <= 0.02 else "medium" if off <= 0.1 else "low"
+    fit = 2 if off <= 0.02 else 1 if off <= FITS else 0
+    long = [
+        wait
+        for wait in graph.plain_waits
+        if graph.at[2 * wait + 1] - graph.at[2 * wait] >= WORTH_TELLING * wall
+    ]
+    known = 0 if any(wait not in graph.ended_by for wait in long) else 1 if long else 2
+    return _SURENESS[min(fit, known)]
 
 
 def _tried(
-    graph: Dependencies, replays: Replays, path: CriticalPath, owned: Owners
+    graph: Dependencies, replays: Replays, path: CriticalPath, owned: Owners, fits: bool
 ) -> Iterator[_Try]:
     yield from _faster(graph, replays, path, owned)
-    yield from _slots(graph, replays)
+    if fits:
+        yield from _slots(graph, replays)
     yield from _no_retries(graph, replays, owned)
     yield from _side_by_side(graph, owned)
 
 
 def faster(graph: Dependencies, spans: Iterable[int], factor: float = FASTER) -> Change:
-    """The own time of these calls multiplied; waits take as long as what they wait for."""
+    """The own time of these calls multiplied; waits take as long as what they wait for.
+
+    How long calls would have taken that never ended, or were cut off, nobody knows: they stay.
+    """
     tree = graph.tree
-    return Change(scale={call: factor for call in spans if tree.spans[call].role != WAIT_ROLE})
+    return Change(
+        scale={
+            call: factor
+            for call in spans
+            if tree.spans[call].role != WAIT_ROLE and tree.spans[call].status in _ENDED
+        }
+    )
 
 
 def _faster(
@@ -142,22 +203,56 @@ def _faster(
     for number, span in enumerate(graph.tree.spans):
         by_agent.setdefault(owned.agents[span.id], []).append(number)
         by_operation.setdefault(span.operation, []).append(number)
-    agents = [each for each in path.by_agent if each.agent and each.share >= WORTH_TRYING]
-    for share in agents[:_TRIED]:
-        change = faster(graph, by_agent[share.agent])
-        text = f"{share.agent} twice as fast"
-        yield _Try("faster_agent", share.agent, text, replays.run(change), share.spans)
+    own = _own_ns(graph)
     on_path: dict[str, float] = {}
     spans: dict[str, tuple[str, ...]] = {}
     for share in path.by_operation:
         on_path[share.operation] = on_path.get(share.operation, 0.0) + share.share
         spans.setdefault(share.operation, share.spans)
+    operations: dict[frozenset[int], tuple[str, Change]] = {}
     for operation in sorted(on_path, key=lambda name: -on_path[name])[:_TRIED]:
         if operation and on_path[operation] >= WORTH_TRYING:
             change = faster(graph, by_operation[operation])
-            text = f"{operation} twice as fast"
-            evidence = spans[operation]
-            yield _Try("faster_operation", operation, text, replays.run(change), evidence)
+            operations[_most_of(change, own)] = operation, change
+    agents = [each for each in path.by_agent if each.agent and each.share >= WORTH_TRYING]
+    for share in agents[:_TRIED]:
+        change = faster(graph, by_agent[share.agent])
+        text = f"agent {share.agent} twice as fast"
+        same, _ = operations.pop(_most_of(change, own), ("", None))
+        if same and same != share.agent:
+            text += f", in calls of {same}"
+        removed = _removed_ns(own, change)
+        yield _Try("faster_agent", share.agent, text, replays.run(change), share.spans, removed)
+    for operation, change in operations.values():
+        text = f"calls of {operation} twice as fast"
+        removed = _removed_ns(own, change)
+        evidence = spans[operation]
+        yield _Try("faster_operation", operation, text, replays.run(change), evidence, removed)
+
+
+def _own_ns(graph: Dependencies) -> list[int]:
+    """By call: the time of its own between the moments of the graph."""
+    own = [0] * (len(graph.tree.spans) + 1)  # The last is of nobody who was watched.
+    for owner, delay in zip(graph.owner, graph.delay, strict=True):
+        own[owner] += delay
+    return own
+
+
+def _removed_ns(own: Sequence[int], change: Change) -> int:
+    return math.ceil(sum(own[call] * (1 - factor) for call, factor in change.scale.items()))
+
+
+def _most_of(change: Change, own: Sequence[int]) -> frozenset[int]:
+    """The calls that hold 99 % of what a change scales: with the same ones it is the same change."""
+    longest = sorted(change.scale, key=lambda call: (-own[call], call))
+    left = 0.99 * sum(own[call] for call in longest)
+    found = []
+    for call in longest:
+        if left <= 0:
+            break
+        left -= own[call]
+        found.append(call)
+    return frozenset(found)
 
 
 def _contended(graph: Dependencies) -> bool:
@@ -192,7 +287,7 @@ def _no_retries(graph: Dependencies, replays: Replays, owned: Owners) -> Iterato
         spans.sort(key=lambda span: -graph.tree.seconds(span))
         text = f"no failed tries of {operation} ({len(attempts)})"
         evidence = tuple(span.span_id for span in spans[:_EVIDENCE])
-        change = Change(left_out=below)
+        change = Change(left_out=below, pauses=frozenset(attempts))
         yield _Try("no_retries", operation, text, replays.run(change), evidence)
 
 
@@ -223,9 +318,39 @@ def subtrees(tree: Tree, calls: Iterable[int]) -> frozenset[int]:
     return frozenset(found)
 
 
+def _cached(graph: Dependencies, replays: Replays) -> Iterator[_Try]:
+    """Operations repeated often, without all their calls but the first.
+
+    Not calls of agents and models, nor what lies below a model call: their answers are new each time.
+    """
+    own = _own_ns(graph)
+    groups: dict[str, list[int]] = {}
+    of_models: set[int] = set()
+    for number, span in enumerate(graph.tree.spans):
+        if span.role == "llm" or span.parent in of_models:
+            of_models.add(span.id)
+        elif span.role not in _UNCACHED_ROLES and span.status == "success" and not is_failed(span):
+            groups.setdefault(span.operation, []).append(number)
+    repeated = {name: calls for name, calls in groups.items() if len(calls) >= REPEATED}
+    ordered = sorted(repeated, key=lambda name: -sum(own[call] for call in repeated[name]))
+    for operation in ordered[:_TRIED]:
+        calls = sorted(repeated[operation], key=lambda call: graph.at[2 * call])
+        again = calls[1:]
+        if sum(own[call] for call in again) < WORTH_TRYING * graph.wall_ns:
+            continue
+        longest = sorted(again, key=lambda call: graph.at[2 * call] - graph.at[2 * call + 1])
+        yield _Try(
+            "cached",
+            operation,
+            f"{len(again)} of {len(calls)} calls of {operation} answered from a cache",
+            replays.run(Change(left_out=subtrees(graph.tree, again))),
+            tuple(graph.tree.spans[call].span_id for call in longest[:_EVIDENCE]),
+        )
+
+
 def _side_by_side(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
     tree = graph.tree
-    for operation, groups in _queues(tree, owned).items():
+    for operation, groups in queues(tree, owned).items():
         together = {span.id: number for number, group in enumerate(groups) for span in group}
         changed = dependencies(tree, together)
         calls = [span for group in groups for span in group]
@@ -235,13 +360,13 @@ def _side_by_side(graph: Dependencies, owned: Owners) -> Iterator[_Try]:
         yield _Try(
             "side_by_side",
             operation,
-            f"calls of {operation}{who} side by side instead of one after another",
+            f"calls of {operation} side by side{who}",
             replay(changed),
             tuple(span.span_id for span in calls[:_EVIDENCE]),
         )
 
 
-def _queues(tree: Tree, owned: Owners) -> Mapping[str, Sequence[Sequence[Span]]]:
+def queues(tree: Tree, owned: Owners) -> Mapping[str, Sequence[Sequence[Span]]]:
     """Operations of which several agents' calls ran one right after another, never side by side.
 
     Not where one read the other's output, nor where anything else ran between two of them.
@@ -262,8 +387,11 @@ def _queues(tree: Tree, owned: Owners) -> Mapping[str, Sequence[Sequence[Span]]]
             if follows and child is not None:
                 run.append(child)
                 continue
-            agents = {owned.agents[span.id] or str(span.id) for span in run}
-            if len(run) > 1 and len(agents) == len(run) and not _read_each_other(tree, run):
+            # Calls of nobody known may be one agent's, whose calls follow from one another.
+            agents = {owned.agents[span.id] for span in run}
+            several = len(run) > 1 and len(agents) == len(run)
+            ended = all(span.status in _ENDED for span in run)
+            if several and ended and not _read_each_other(tree, run):
                 found.setdefault(run[0].operation, []).append(run)
             run = [child] if child is not None else []
     kept = {name: groups for name, groups in found.items() if name not in refused}

@@ -141,13 +141,13 @@ def test_calls_that_do_run_side_by_side_are_left_alone():
 
 
 def test_repeated_work_is_a_case_for_a_cache():
-    """An operation that took a tenth of the time in five calls or more, with what a cache saves."""
+    """An operation that took a tenth of the time in five calls or more, with what the replay saves."""
     spans = Spans()
     root = spans.add("swarm", 0, 10)
     for start in range(5):
         spans.add("embed", start, start + 1, root, role="step")
     (message,) = messages(analyze(spans), "caching")
-    assert "embed ran 5 times" in message
+    assert "4 of 5 calls of embed answered from a cache" in message
     assert "4.00 s" in message
 
 

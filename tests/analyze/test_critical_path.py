@@ -100,3 +100,39 @@ def test_the_slow_agent_of_a_swarm_dominates_the_path():
     path, _ = path_of(swarm("slow-agent"))
     assert path.by_agent[0].agent == "developer"
     assert path.by_agent[0].share > 0.7
+
+
+def test_who_raised_is_why_the_others_were_cut_off():
+    """Siblings that a task group cancels end a little later than the one that raised, who is named."""
+    spans = Spans()
+    group = spans.add("group", 0, 3.003)
+    spans.add("act", 0, 3, group, agent="raised", error=spans.error())
+    spans.add("act", 0, 3.001, group, agent="cut", status="cancelled")
+    assert path_of(spans)[0].by_agent[0].agent == "raised"
+
+
+def test_a_wait_that_was_cut_off_leads_to_who_held_the_slot():
+    """What starved decided nothing: the holder did, also where only those who waited are recorded."""
+    spans = Spans()
+    phase = spans.add("phase", 0, 3)
+    hog = spans.add("act", 0, 2.999, phase, agent="hog")
+    spans.add("slot", 0, 0.001, hog, role="wait", free=1)
+    spans.add("db", 0, 2.999, hog, agent="hog")
+    starved = spans.add("act", 0, 3, phase, agent="starved", status="cancelled")
+    spans.add("slot", 0, 3, starved, role="wait", status="cancelled", free=0)
+    assert path_of(spans)[0].by_agent[0].agent == "hog"
+    for span in spans:
+        if span.operation == "slot":
+            span.metadata = {"partial": True}
+    assert path_of(spans)[0].by_agent[0].agent == "hog"
+
+
+def test_of_two_cut_off_together_the_one_that_worked_is_named():
+    """Where nobody knows who held the slot, a call that only waited is the last to be the reason."""
+    spans = Spans()
+    phase = spans.add("phase", 0, 3)
+    hog = spans.add("act", 0, 2.999, phase, agent="hog", status="cancelled")
+    spans.add("db", 0, 2.999, hog, agent="hog", status="cancelled")
+    starved = spans.add("act", 0, 3, phase, agent="starved", status="cancelled")
+    spans.add("slot", 0, 3, starved, role="wait", status="cancelled", partial=True)
+    assert path_of(spans)[0].by_agent[0].agent == "hog"

@@ -23,7 +23,7 @@ def plainly(graph, capacity, delays):
     followers = {}
     for moment, reasons in enumerate(graph.before):
         followers.setdefault(id(reasons), (reasons, []))[1].append(moment)
-    ready, end = [(0, graph.first)], 0
+    ready, end = [(0, graph.first)], None
 
     def take(name, wait):
         holds.setdefault(graph.holder_of[wait // 2], []).append(name)
