@@ -51,14 +51,14 @@ class CriticalPath:
 def stretches(graph: Dependencies) -> list[tuple[int, int, int]]:
     """(index of the call or -1, start, end) in order of time; they touch and cover all of it."""
     found: list[tuple[int, int, int]] = []
-    releases, holders = _releases(graph), _holders(graph)
+    releases, held = _releases(graph), _held(graph)
     spoken_to = _read_by(graph.tree)
     moment, now = graph.last, graph.at[graph.last]
     seen: set[int] = set()
     while moment != graph.first and moment not in seen:
         seen.add(moment)
         reason = (
-            holders.get(moment)
+            _holder(graph, held, moment)
             or _release_before(graph, releases, moment)
             or _reason(graph, spoken_to, moment)
         )
@@ -167,37 +167,44 @@ def _release_before(
     return back
 
 
-def _holders(graph: Dependencies) -> dict[int, int]:
-    """By the end of a wait that was cut off: the moment until which another held what it waited for.
+_Holding = tuple[int, int, int]
+"""Since when and until when somebody held what was waited for, and the moment of that end."""
+
+
+def _held(graph: Dependencies) -> dict[str, list[_Holding]]:
+    """By what was waited for: who held it when, also where only those who waited are known."""
+    tree = graph.tree
+    index = {span.id: number for number, span in enumerate(tree.spans)}
+    held: dict[str, list[_Holding]] = {}
+    for span in tree.spans:
+        if span.site.role == WAIT_ROLE and span.status == "success" and span.id in tree.parents:
+            back = graph.holder_of.get(index[span.id])
+            if back is None and span.metadata.get(PARTIAL_KEY) is True:
+                back = 2 * index[tree.parents[span.id].id] + 1
+            if back is not None:
+                holding = tree.end_ns(span), graph.at[back], back
+                held.setdefault(resource_name(span), []).append(holding)
+    return held
+
+
+def _holder(graph: Dependencies, held: Mapping[str, list[_Holding]], moment: int) -> int | None:
+    """Of the end of a wait that was cut off: the moment until which another held what it was for.
 
     Of those that held it then, the one that had got it last.
     """
+    if moment % 2 == 0 or moment >= graph.first:
+        return None
     tree = graph.tree
-    index = {span.id: number for number, span in enumerate(tree.spans)}
-    cut_off: list[Span] = []
-    held: dict[str, list[tuple[int, int, int]]] = {}
-    for span in tree.spans:
-        if span.site.role != WAIT_ROLE or span.id not in tree.parents:
-            continue
-        if span.status == "cancelled":
-            cut_off.append(span)
-        elif span.status == "success" and (name := resource_name(span)):
-            holder = 2 * index[tree.parents[span.id].id] + 1
-            back = graph.holder_of.get(index[span.id], holder)
-            held.setdefault(name, []).append((tree.end_ns(span), graph.at[back], back))
-    found: dict[int, int] = {}
-    for wait in cut_off:
-        end = tree.end_ns(wait)
-        name = resource_name(wait)
-        known = name in graph.resources or wait.metadata.get(PARTIAL_KEY) is True
-        at_the_end = [
-            (since, back)
-            for since, until, back in (held.get(name, ()) if known else ())
-            if since <= end <= until and tree.spans[back // 2].id != tree.parents[wait.id].id
-        ]
-        if at_the_end:
-            found[2 * index[wait.id] + 1] = max(at_the_end)[1]
-    return found
+    wait = tree.spans[moment // 2]
+    if wait.site.role != WAIT_ROLE or wait.status != "cancelled" or wait.id not in tree.parents:
+        return None
+    end, caller = graph.at[moment], tree.parents[wait.id].id
+    holders = [
+        (since, back)
+        for since, until, back in held.get(resource_name(wait), ())
+        if since <= end <= until and tree.spans[back // 2].id != caller
+    ]
+    return max(holders)[1] if holders else None
 
 
 def critical_path(graph: Dependencies, owned: Owners, most_steps: int = 2000) -> CriticalPath:

@@ -7,7 +7,7 @@ ends of what the caller of the wait did then, the ones at which others stopped w
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -170,19 +170,20 @@ def _held(
     """Each wait of one caller, the one after it, and what was called between them."""
     mine = {wait.id for wait in waits}
     others = [span for span in tree.children_of(caller) if span.id not in mine]
+    starts = [span.start_ns for span in others]
     if any(then.start_ns < tree.end_ns(wait) for wait, then in pairwise(waits)):
         # Several at once: each slot is for the call that began next after it was got.
+        taken = 0
         for wait in sorted(waits, key=tree.end_ns):
-            end = tree.end_ns(wait)
-            taken = next((span for span in others if span.start_ns >= end), None)
-            if taken is not None:
-                others.remove(taken)
-            yield wait, None, [taken] if taken is not None else []
+            taken = max(bisect_left(starts, tree.end_ns(wait)), taken)
+            yield wait, None, others[taken : taken + 1]
+            taken += 1
         return
     for wait, then in zip(waits, (*waits[1:], None), strict=True):
-        end, until = tree.end_ns(wait), then.start_ns if then is not None else tree.end_ns(caller)
-        between = [s for s in others if s.start_ns >= end and tree.end_ns(s) <= until]
-        yield wait, then, between
+        until = then.start_ns if then is not None else tree.end_ns(caller)
+        low = bisect_left(starts, tree.end_ns(wait))
+        high = bisect_right(starts, until, low)
+        yield wait, then, [span for span in others[low:high] if tree.end_ns(span) <= until]
 
 
 def _gaps(tree: Tree, got: Sequence[Span], back: Mapping[int, _Back]) -> Iterator[int]:
