@@ -48,6 +48,8 @@ class RoundTime:
     busy_seconds: float
     """Own time of all its calls, added up; waits left out."""
     parallelization_factor: float
+    at_once: float
+    """How many of its calls were busy at a time, in the mean."""
     agents: tuple[Activity, ...]
 
 
@@ -203,12 +205,14 @@ def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[Roun
         trace, number = key
         spans, window, scope = groups[key], windows[key], scopes.get(key)
         pieces: dict[str, dict[str, list[Piece]]] = {}
+        working = 0
         for span in spans:
             agent = owned.agents[span.id]
+            kind, own = _own(tree, span)
+            if kind == "busy":
+                working += sum([end - start for start, end in _clipped(own, window)])
             if agent:
-                of = pieces.setdefault(agent, {each: [] for each in _KINDS})
-                kind, own = _own(tree, span)
-                of[kind] += own
+                pieces.setdefault(agent, {each: [] for each in _KINDS})[kind] += own
         spent = sum(busy[span.id] for span in spans)
         length = window[1] - window[0]
         yield RoundTime(
@@ -220,6 +224,7 @@ def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[Roun
             len(spans),
             spent / 1e9,
             spent / length if length > 0 else 0.0,
+            working / length if length > 0 else 0.0,
             tuple(_activity(agent, each, window) for agent, each in sorted(pieces.items())),
         )
 

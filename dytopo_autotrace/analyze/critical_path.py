@@ -39,6 +39,16 @@ class PathShare:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundShare:
+    """How much of the critical path the calls of one round are."""
+
+    round: str
+    trace_id: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class CriticalPath:
     """The path, its shares, and the time it adds up to: from the first start to the last end."""
 
@@ -46,6 +56,8 @@ class CriticalPath:
     steps: tuple[Step, ...]
     by_operation: tuple[PathShare, ...]
     by_agent: tuple[PathShare, ...]
+    by_round: tuple[RoundShare, ...]
+    """In order of time."""
 
 
 def stretches(graph: Dependencies) -> list[tuple[int, int, int]]:
@@ -228,6 +240,21 @@ def critical_path(graph: Dependencies, owned: Owners, most_steps: int = 2000) ->
         tuple(steps),
         _shares(lengths, owned, graph.wall_ns, per_operation=True),
         _shares(lengths, owned, graph.wall_ns, per_operation=False),
+        _of_rounds(lengths, owned, graph.wall_ns),
+    )
+
+
+def _of_rounds(
+    lengths: Iterable[tuple[Span | None, int]], owned: Owners, wall: int
+) -> tuple[RoundShare, ...]:
+    found: dict[tuple[str, str], int] = {}
+    for span, length in lengths:
+        if span is not None and (number := owned.rounds[span.id]):
+            key = number, span.trace_id
+            found[key] = found.get(key, 0) + length
+    return tuple(
+        RoundShare(number, trace, length / 1e9, length / wall if wall else 0.0)
+        for (number, trace), length in found.items()
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from dytopo_autotrace.analyze.ownership import Owners
@@ -56,6 +56,8 @@ class Spent:
     cost: float | None
     """Of what is priced, None if nothing is."""
     unpriced_tokens: float
+    trace_id: str = ""
+    """Of a round: the trace that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def spending(
             _Call(
                 owned.agents[span.id],
                 owned.rounds[span.id],
+                span.trace_id,
                 model,
                 fates.get(span.id, ""),
                 used,
@@ -138,7 +141,7 @@ def spending(
     return Spending(
         _spent("", calls),
         tuple(_groups(calls, "agent")),
-        tuple(_groups(calls, "round")),
+        tuple(_rounds(calls)),
         tuple(_groups(calls, "model")),
         tuple(each for each in _groups(calls, "fate") if each.name),
         tuple(sorted({call.model for call in calls if call.cost is None and call.used.total})),
@@ -150,6 +153,7 @@ def spending(
 class _Call:
     agent: str
     round: str
+    trace_id: str
     model: str
     fate: str
     used: Usage
@@ -161,9 +165,16 @@ def _groups(calls: Iterable[_Call], key: str) -> Iterator[Spent]:
     for call in calls:
         groups.setdefault(getattr(call, key), []).append(call)
     named = [_spent(name, each) for name, each in groups.items()]
-    if key == "round":
-        return iter(named)
     return iter(sorted(named, key=lambda each: (-(each.cost or 0.0), -each.tokens, each.name)))
+
+
+def _rounds(calls: Iterable[_Call]) -> Iterator[Spent]:
+    """By round and trace, in order of time."""
+    groups: dict[tuple[str, str], list[_Call]] = {}
+    for call in calls:
+        groups.setdefault((call.round, call.trace_id), []).append(call)
+    for (number, trace_id), each in groups.items():
+        yield replace(_spent(number, each), trace_id=trace_id)
 
 
 def _spent(name: str, calls: Sequence[_Call]) -> Spent:

@@ -29,8 +29,10 @@ from dytopo_autotrace.analyze.infection import Infection, infections
 from dytopo_autotrace.analyze.outcomes import outcomes
 from dytopo_autotrace.analyze.ownership import Owners, owners
 from dytopo_autotrace.analyze.recurring import marked
+from dytopo_autotrace.analyze.rounds import Round, merged, rounds
 from dytopo_autotrace.analyze.spending import Spending, Usage, leaf_usage, spending
 from dytopo_autotrace.analyze.stories import stories
+from dytopo_autotrace.analyze.swarms import Swarm, swarms
 from dytopo_autotrace.analyze.timing import agent_rows, busy_ns, operation_rows, row_key
 from dytopo_autotrace.analyze.topology import Topology, topology
 from dytopo_autotrace.analyze.tree import Tree, build
@@ -85,6 +87,8 @@ class RunSummary:
     outcome: str
     """What the orchestrator itself said: termination reason or status."""
     rounds: int
+    """Of all swarms together."""
+    swarms: tuple[Swarm, ...]
     score: float
     parallelization_factor: float
     trace_ids: tuple[str, ...]
@@ -106,6 +110,8 @@ class RunSummary:
     critical_path: CriticalPath
     what_if: WhatIf
     spending: Spending
+    told_rounds: tuple[Round, ...]
+    """Each round with all that is known of it, swarm by swarm."""
     tokens: float | None
     rules: tuple[RuleState, ...]
     drops: tuple[tuple[str, int], ...]
@@ -127,6 +133,10 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
     graph = dependencies(tree)
     path = critical_path(graph, owned)
     predicted = what_if(graph, path, owned)
+    found_swarms = swarms(tree, owned)
+    times = activities(tree, owned, busy)
+    said = convergence(tree, owned, messages)
+    spent = spending(tree, owned, usage, run.prices)
     failures = len(found.failures)
     held_up = bottlenecks(
         tree, owned, busy, failures, groups, (*predicted.predictions, *predicted.cached)
@@ -139,7 +149,8 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
         wall_seconds=run.wall_seconds,
         task=_said_by_orchestrator(tree, (_TASK_KEY,)),
         outcome=_said_by_orchestrator(tree, _OUTCOME_KEYS),
-        rounds=_rounds(tree, owned),
+        rounds=_rounds(tree, owned, found_swarms),
+        swarms=found_swarms,
         score=held_up.score,
         parallelization_factor=held_up.parallelization_factor,
         trace_ids=tuple(f"{trace:032x}" for trace in tree.traces),
@@ -155,18 +166,19 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
         slow_agents=held_up.slow_agents,
         long_poles=held_up.long_poles,
         recommendations=held_up.recommendations,
-        activities=activities(tree, owned, busy),
+        activities=times,
         topology=messages,
-        convergence=convergence(tree, owned, messages),
+        convergence=said,
         critical_path=path,
         what_if=predicted,
-        spending=spending(tree, owned, usage, run.prices),
+        spending=spent,
+        told_rounds=rounds(found_swarms, times, messages, said, path, spent),
         tokens=sum(each.total for each in usage.values()) if usage else None,
         rules=run.rules,
         drops=tuple(sorted(run.drops.items(), key=lambda item: -item[1])),
         cost=_own_cost(run),
         faults=run.faults,
-        remarks=(*run.remarks, *tree.remarks, *predicted.remarks),
+        remarks=(*run.remarks, *tree.remarks, *merged(tree, owned), *predicted.remarks),
     )
 
 
@@ -276,8 +288,10 @@ def _said_by_orchestrator(tree: Tree, keys: tuple[str, ...]) -> str:
     return ""
 
 
-def _rounds(tree: Tree, owned: Owners) -> int:
-    """Rounds as the orchestrator counted them, else as many as its calls name."""
+def _rounds(tree: Tree, owned: Owners, found: Sequence[Swarm]) -> int:
+    """Rounds as the orchestrators counted them, else as many as their calls name."""
+    if len(found) > 1:
+        return sum(each.rounds for each in found)
     said = _said_by_orchestrator(tree, (_ROUNDS_KEY,))
     if said.isdigit():
         return int(said)

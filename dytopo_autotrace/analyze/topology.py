@@ -50,6 +50,7 @@ class RoundGraph:
     """The graph that one call of a router gave, or the messages of one round."""
 
     round: str
+    trace_id: str
     router: Place | None
     agents: tuple[str, ...]
     edges: tuple[Edge, ...]
@@ -119,7 +120,7 @@ def topology(tree: Tree, owned: Owners) -> Topology:
             before[router.trace] = pairs
     else:
         for (trace, number), messages in read.items():
-            graph = _from_messages(number, messages)
+            graph = replace(_from_messages(number, messages), trace_id=f"{trace:032x}")
             pairs = set(messages)
             graphs.append(_with_churn(graph, before.get(trace), pairs))
             before[trace] = pairs
@@ -182,6 +183,7 @@ def _routed(
         unread = tuple(sorted(left))
     return replace(
         graph,
+        trace_id=router.trace_id,
         router=owned.place(router),
         unread=unread,
         stats=stats if isinstance(stats, dict) else {},
@@ -206,6 +208,7 @@ def _graph(
     tiers, derived = _tiers(agents, weights, known)
     return RoundGraph(
         round=number,
+        trace_id="",
         router=None,
         agents=agents,
         edges=tuple(edges),

@@ -12,9 +12,11 @@ from dytopo_autotrace.analyze.findings import (
     Place,
     SlowAgent,
 )
+from dytopo_autotrace.analyze.swarms import Swarm
 
 _MESSAGE_SHOWN: Final = 240
 _WORD: Final = 20
+_ROUNDS_LISTED: Final = 4
 SAME_AGE: Final = 1.05
 """Calls whose ages are no further apart than this were cut off by the same limit, most likely."""
 _CONDITION: Final = ("failed_if held:", "its rule calls such a result failed:")
@@ -81,6 +83,27 @@ def in_rounds(rounds: Sequence[str]) -> str:
     if not rounds:
         return ""
     return f" in {'round' if len(rounds) == 1 else 'rounds'} {listing(rounds, 8)}"
+
+
+def of_swarm(number: str, swarm: str) -> str:
+    """`round 2 of outer`; of the only swarm of a run without its name."""
+    return f"round {number} of {swarm}" if swarm else f"round {number}"
+
+
+def runs_of(swarms: Sequence[Swarm]) -> str:
+    """`2 runs of swarm, 2 and 3 rounds`; of swarms that have no rounds nothing."""
+    told = []
+    for operation in dict.fromkeys(each.operation for each in swarms if each.rounds):
+        rounds = [each.rounds for each in swarms if each.operation == operation]
+        low, high = min(rounds), max(rounds)
+        if low == high:
+            number = count(low, "round") + " each" * (len(rounds) > 1)
+        elif len(rounds) <= _ROUNDS_LISTED:
+            number = f"{listing([str(each) for each in rounds])} rounds"
+        else:
+            number = f"{low} to {high} rounds"
+        told.append(f"{count(len(rounds), 'run')} of {operation}, {number}")
+    return "; ".join(told)
 
 
 def headline(failure: Failure) -> str:

@@ -55,6 +55,7 @@ def _json(value: Any) -> str:
 def _of_round(summary: RunSummary, number: str) -> Iterator[tuple[str, Any]]:
     _known("round", number, [each.round for each in summary.activities.rounds])
     yield "round", number
+    yield "told_rounds", [each for each in summary.told_rounds if each.time.round == number]
     yield "activities", [each for each in summary.activities.rounds if each.round == number]
     yield "graphs", [each for each in summary.topology.graphs if each.round == number]
     yield "spending", [each for each in summary.spending.by_round if each.name == number]

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from dytopo_autotrace.analyze import wording
-from dytopo_autotrace.analyze.activity import Activity, RoundTime
+from dytopo_autotrace.analyze.activity import Activity
+from dytopo_autotrace.analyze.rounds import Round
 from dytopo_autotrace.analyze.spending import Spent
 from dytopo_autotrace.analyze.summary import RunSummary
-from dytopo_autotrace.analyze.topology import RoundGraph
+from dytopo_autotrace.analyze.swarms import names_by_trace
+from dytopo_autotrace.analyze.topology import Churn, RoundGraph
 from dytopo_autotrace.report.lines import HEADING, QUIET, Line, decimal, labelled, table
 from dytopo_autotrace.report.table import Column
 from dytopo_autotrace.report.text import clean
@@ -43,40 +45,48 @@ def blocked(summary: RunSummary, width: int, most: int = 3) -> Iterator[Line]:
 
 def rounds(summary: RunSummary, width: int, most: int = _ROUNDS_SHOWN) -> Iterator[Line]:
     """Each round: how long, how much at once, how much waiting, and its graph's figures."""
-    found = summary.activities.rounds
+    found = summary.told_rounds
     if not found:
         return
-    graphs = {(g.router.trace_id if g.router else "", g.round): g for g in summary.topology.graphs}
     shown = found[:most]
-    of = [graphs.get((each.trace_id, each.round)) or graphs.get(("", each.round)) for each in shown]
-    said = {(each.trace_id, each.round): each for each in summary.convergence.rounds}
-    similar = [
-        one.similarity if (one := said.get((each.trace_id, each.round))) else None for each in shown
-    ]
+    times = [each.time for each in shown]
+    graphs = [each.graph for each in shown]
+    churn = [g.churn if g else None for g in graphs]
     yield "ROUNDS (seconds)", HEADING
-    churn = [g.churn if g else None for g in of]
     columns = [
-        Column("round", tuple(clean(each.round) for each in shown), is_name=True),
-        Column("took", decimal([each.seconds for each in shown])),
-        Column("at once", tuple(f"{each.parallelization_factor:.2f}" for each in shown)),
-        Column("waiting", decimal([_waiting(each.agents) for each in shown])),
-        Column("calls", tuple(str(each.calls) for each in shown), expendable=5),
-        Column("edges", tuple(str(len(g.edges)) if g else "" for g in of)),
-        Column("density", tuple(f"{g.density:.2f}" if g else "" for g in of), expendable=2),
+        Column("round", tuple(clean(each.round) for each in times), is_name=True),
+        Column("took", decimal([each.seconds for each in times])),
+        Column("at once", tuple(f"{each.at_once:.2f}" for each in times)),
+        Column("allowed", tuple(_figure(each.allowed) for each in shown), expendable=2),
+        Column("waiting", decimal([_waiting(each.agents) for each in times])),
+        Column("calls", tuple(str(each.calls) for each in times), expendable=5),
+        Column("edges", tuple(str(len(g.edges)) if g else "" for g in graphs)),
+        Column("density", tuple(f"{g.density:.2f}" if g else "" for g in graphs), expendable=3),
         Column(
             "changed",
             tuple(f"+{len(c.new)} -{len(c.gone)}" if c else "" for c in churn),
             expendable=1,
         ),
         Column("jaccard", tuple(f"{c.jaccard:.2f}" if c else "" for c in churn), expendable=1),
-        Column("similar", tuple("" if s is None else f"{s:.2f}" for s in similar), expendable=4),
+        Column("similar", tuple(_figure(each.similarity) for each in shown), expendable=4),
     ]
+    if any(each.swarm for each in found):
+        columns.insert(0, Column("swarm", tuple(clean(e.swarm) for e in shown), is_name=True))
     yield from table(columns, width)
-    if summary.convergence.unchanged:
-        listed = wording.listing(summary.convergence.unchanged, 8)
-        yield from labelled("", f"the same edges as the graph before: round {listed}", width)
+    unchanged = [
+        wording.of_swarm(each.time.round, each.swarm)
+        for each in found
+        if each.graph and each.graph.churn and each.graph.churn.jaccard == 1.0
+    ]
+    if unchanged:
+        listed = wording.listing(unchanged, 8)
+        yield from labelled("", f"the same edges as the graph before: {listed}", width)
     if len(found) > len(shown):
         yield f"  and {len(found) - len(shown)} more", QUIET
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _waiting(agents: Iterable[Activity]) -> float:
@@ -89,7 +99,18 @@ def messages(summary: RunSummary, width: int, most: int = _GRAPHS_SHOWN) -> Iter
     if not graphs:
         return
     yield "WHO READ WHOM", HEADING
-    for graph in graphs[-most:]:
+    swarms = names_by_trace(summary.swarms)
+    order = list(swarms)
+    shown = sorted(
+        graphs[-most:],
+        key=lambda g: order.index(g.trace_id) if g.trace_id in swarms else len(order),
+    )
+    before = ""
+    for graph in shown:
+        swarm = swarms.get(graph.trace_id, "")
+        if swarm != before:
+            yield f"  {clean(swarm)}:", ""
+        before = swarm
         yield from _graph(graph, width)
     if len(graphs) > most:
         yield f"  and {len(graphs) - most} earlier graphs", QUIET
@@ -214,7 +235,7 @@ def what_if(
         return
     yield "WHAT WOULD HELP (the run replayed with one change at a time)", HEADING
     columns = [
-        Column("with", tuple(clean(each.text) for each in shown), is_name=True),
+        Column("with", tuple(clean(each.text) for each in shown), is_name=True, wraps=True),
         Column("takes", tuple(wording.seconds(each.seconds) for each in shown)),
         Column("saves", tuple(wording.seconds(each.saved_seconds) for each in shown)),
         Column("share", tuple(f"{each.saved_share:.0%}" for each in shown)),
@@ -242,10 +263,11 @@ def money(summary: RunSummary, width: int) -> Iterator[Line]:
     yield "TOKENS" + (" AND COST (USD)" if spending.total.cost is not None else ""), HEADING
     shown = [each for each in spending.by_agent if each.tokens][:_AGENTS_SHOWN]
     yield from table(_spent_columns("agent", shown), width)
+    swarms = names_by_trace(summary.swarms)
     for label, of in (("rounds", spending.by_round), ("models", spending.by_model)):
-        named = [each for each in of if each.name]
+        named = [f"{swarms.get(e.trace_id, '')} {_said(e)}".strip() for e in of if e.name]
         if named:
-            yield from labelled(label, "; ".join(_said(each) for each in named[:8]), width, most=3)
+            yield from labelled(label, "; ".join(named[:8]), width, most=3)
     for each in spending.wasted:
         yield from labelled("wasted", f"{_said(each)} {_WHY[each.name]}", width)
     if spending.unpriced_models and (spending.total.cost is not None or spending.priced_by):
@@ -284,10 +306,22 @@ def _spent_columns(title: str, shown: Sequence[Spent]) -> list[Column]:
     ]
 
 
-def one_round(found: RoundTime, summary: RunSummary, width: int) -> Iterator[Line]:
+def one_round(told: Round, width: int) -> Iterator[Line]:
     """All about one round."""
-    yield f"ROUND {clean(found.round)}", HEADING
+    found = told.time
+    of = f" of {clean(told.swarm)}" if told.swarm else ""
+    yield f"ROUND {clean(found.round)}{of}", HEADING
     yield from labelled("took", f"{wording.seconds(found.seconds)}, {found.calls} calls", width)
+    at_once = f"{found.at_once:.2f} calls busy on average"
+    if told.allowed is not None:
+        at_once += f"; the edges would have allowed {told.allowed:.2f} agents"
+    yield from labelled("at once", at_once, width)
+    share = f"{wording.seconds(told.path_seconds)} of the critical path, {told.path_share:.0%}"
+    yield from labelled("path", share, width)
+    if told.spent is not None:
+        yield from labelled("tokens", _spent_in_round(told.spent), width)
+    if told.similarity is not None:
+        yield from labelled("similar", f"{told.similarity:.2f}, as the program said", width)
     rows = found.agents
     columns = [
         Column("agent", tuple(clean(each.agent) for each in rows), is_name=True),
@@ -297,9 +331,27 @@ def one_round(found: RoundTime, summary: RunSummary, width: int) -> Iterator[Lin
         Column("idle", decimal([each.idle_seconds for each in rows])),
     ]
     yield from table(columns, width)
-    for graph in summary.topology.graphs:
-        if graph.round == found.round and graph.router and graph.router.trace_id == found.trace_id:
-            yield from _graph(graph, width)
+    if told.graph is not None:
+        yield from _graph(told.graph, width)
+        if told.graph.churn is not None:
+            yield from labelled("changed", _changed(told.graph.churn), width, most=4)
+
+
+def _spent_in_round(spent: Spent) -> str:
+    cost = "" if spent.cost is None else f", ${spent.cost:.4f}"
+    unpriced = f", {spent.unpriced_tokens:,.0f} of them unpriced" if spent.unpriced_tokens else ""
+    return f"{spent.tokens:,.0f}{cost}{unpriced if cost else ''}"
+
+
+def _changed(churn: Churn) -> str:
+    """Which edges came and went since the graph before."""
+    parts = [
+        f"{label} {', '.join(f'{source} > {target}' for source, target in pairs)}"
+        for label, pairs in (("new", churn.new), ("gone", churn.gone))
+        if pairs
+    ]
+    said = "; ".join(parts) or "no edge"
+    return f"{said}; {churn.kept} kept, jaccard {churn.jaccard:.2f}"
 
 
 def one_agent(summary: RunSummary, agent: str, width: int) -> Iterator[Line]:
@@ -334,12 +386,13 @@ def one_agent(summary: RunSummary, agent: str, width: int) -> Iterator[Line]:
     for spent in summary.spending.by_agent:
         if spent.name == agent:
             yield from labelled("tokens", _said(spent), width)
-    for found in summary.activities.rounds:
-        for each in found.agents:
+    for told in summary.told_rounds:
+        for each in told.time.agents:
             if each.agent == agent:
                 text = (
                     f"busy {wording.seconds(each.busy_seconds)}, waiting "
                     f"{wording.seconds(each.waiting_seconds)}, idle "
                     f"{wording.seconds(each.idle_seconds)}"
                 )
-                yield from labelled(f"round {found.round}", text, width)
+                of = f"in {told.swarm}: " if told.swarm else ""
+                yield from labelled(f"round {told.time.round}", of + text, width)

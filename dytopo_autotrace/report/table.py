@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
-from dytopo_autotrace.report.text import pad, shorten
+from dytopo_autotrace.report.text import pad, shorten, wrap
 
 _GAP = 2
 _NARROWEST_NAME = 14
@@ -25,6 +26,8 @@ class Column:
     cells: tuple[str, ...]
     is_name: bool = False
     expendable: int = 0
+    wraps: bool = False
+    """A name that is told in several lines rather than shortened."""
 
 
 def layout(columns: Sequence[Column], width: int) -> list[str]:
@@ -37,10 +40,15 @@ def layout(columns: Sequence[Column], width: int) -> list[str]:
     lines = []
     for row in ([column.title for column in kept], *rows):
         cells = [
-            pad(shorten(cell, room), room, right=not column.is_name)
+            wrap(cell, room) if column.wraps else [shorten(cell, room)]
             for cell, room, column in zip(row, widths, kept, strict=True)
         ]
-        lines.append((" " * _GAP).join(cells).rstrip())
+        for parts in zip_longest(*cells, fillvalue=""):
+            padded = [
+                pad(part, room, right=not column.is_name)
+                for part, room, column in zip(parts, widths, kept, strict=True)
+            ]
+            lines.append((" " * _GAP).join(padded).rstrip())
     # Narrower than numbers alone can be: cut rather than let the terminal wrap.
     return [line if cell_len(line) <= width else shorten(line, width) for line in lines]
 

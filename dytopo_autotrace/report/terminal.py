@@ -139,14 +139,14 @@ def _wanted(summary: RunSummary, width: int, view: View) -> Iterator[Iterator[Li
     if view.what_if:
         yield sections.what_if(summary, width, most=20, evidence=True)
     if view.round:
-        found = [each for each in summary.activities.rounds if each.round == view.round]
-        known = [each.round for each in summary.activities.rounds]
+        found = [each for each in summary.told_rounds if each.time.round == view.round]
+        known = [each.time.round for each in summary.told_rounds]
         if not found:
             yield iter(
                 [(f"There is no round {clean(view.round)}. {nearest(view.round, known)}", "")]
             )
         for each in found:
-            yield sections.one_round(each, summary, width)
+            yield sections.one_round(each, width)
         told = [group for group in summary.failures if view.round in group.rounds]
         yield _told(told, summary, width)
     if view.agent:
@@ -290,6 +290,8 @@ def _header(summary: RunSummary, width: int) -> Iterator[Line]:
     yield from labelled("program", named, width, most=2)
     yield from labelled("task", summary.task, width, most=2)
     rounds = wording.count(summary.rounds, "round") if summary.rounds else ""
+    if len(summary.swarms) > 1:
+        rounds = wording.runs_of(summary.swarms)
     yield from labelled("outcome", ", ".join(filter(None, (summary.outcome, rounds))), width)
     if not summary.span_count:
         return

@@ -95,3 +95,40 @@ def test_what_is_not_known_has_no_section():
     page = shown(run(spans))
     for words in ("WHO READ WHOM", "ROUNDS", "TOKENS", "WHAT AGENTS DID"):
         assert words not in page
+
+
+def test_one_round_has_all_that_is_known_of_it():
+    """Tokens, share of the critical path, what changed in edges, and what they would have allowed."""
+    page = shown(run(routed()), View(round="2"))
+    for words in ("of the critical path", "would have allowed", "tokens", "no edge; 1 kept"):
+        assert words in page
+
+
+def test_swarms_are_told_apart_wherever_rounds_are():
+    """Where a run has several swarms, each round stands with the name of its own."""
+    spans = Spans()
+    for trace, label in enumerate(("one", "two"), 1):
+        call = spans.add("team", 1, 9, role="orchestrator", trace=trace, label=label)
+        for number in (1, 2):
+            at = 3 * number
+            spans.add("route", at, at + 0.1, call, role="router", round=number, edges=[["a", "b"]])
+            spans.add("act", at, at + 1, call, role="worker", agent="a", round=number)
+    page = shown(run(spans))
+    assert "2 runs of team, 2 rounds each" in page
+    assert page.index("one    1") < page.index("one    2") < page.index("two    1")
+    assert "the same edges as the graph before: round 2 of one and round 2 of two" in page
+    assert "  two:" in page
+    assert "ROUND 1 of two" in shown(run(spans), View(round="1"))
+    assert "in two: busy" in shown(run(spans), View(agent="a"))
+
+
+def test_what_would_help_is_told_in_full():
+    """A change with a long name is told in several lines, never cut in its middle."""
+    spans = Spans()
+    call = spans.add("swarm", 0, 9, role="orchestrator")
+    name = "gateway_that_asks_everybody_in_turn"
+    for number, agent in enumerate(("analyst", "developer", "designer")):
+        spans.add(name, 3 * number, 3 * number + 3, call, agent=agent)
+    words = shown(run(spans), View(what_if=True)).split()
+    assert ".." not in "".join(words).replace("...", "")
+    assert name in words
