@@ -30,7 +30,10 @@ class Round:
     """Its swarm's name; `""` where the run has but one."""
     time: RoundTime
     allowed: float | None
-    """How many agents could have worked at once on average, as far as the routed edges allow."""
+    """How many agents could have worked at once on average, as far as the routed edges allow.
+
+    None where no router names edges, or where readers did not wait for those that they read.
+    """
     graph: RoundGraph | None
     similarity: float | None
     path_seconds: float
@@ -40,6 +43,8 @@ class Round:
 
 
 def rounds(
+    tree: Tree,
+    owned: Owners,
     found: Sequence[Swarm],
     times: Activities,
     topology: Topology,
@@ -54,6 +59,7 @@ def rounds(
     similar = {(each.trace_id, each.round): each.similarity for each in said.rounds}
     shares = {(each.trace_id, each.round): each for each in path.by_round}
     spent = {(each.trace_id, each.name): each for each in spending.by_round}
+    last = _last_calls(tree, owned)
     made = []
     for time in times.rounds:
         key = time.trace_id, time.round
@@ -62,7 +68,7 @@ def rounds(
             Round(
                 names.get(time.trace_id, ""),
                 time,
-                _allowed(time, graph) if graph is not None and graph.router is not None else None,
+                _allowed(time, graph, last) if graph is not None else None,
                 graph,
                 similar.get(key),
                 share.seconds if share is not None else 0.0,
@@ -74,11 +80,29 @@ def rounds(
     return tuple(sorted(made, key=lambda each: order.get(each.time.trace_id, len(order))))
 
 
-def _allowed(time: RoundTime, graph: RoundGraph) -> float | None:
+_Of = tuple[str, str, str]
+"""Trace, round and agent."""
+
+
+def _last_calls(tree: Tree, owned: Owners) -> dict[_Of, tuple[int, int]]:
+    """When the last worker's call of each agent in each round began and ended."""
+    found: dict[_Of, tuple[int, int]] = {}
+    for span in tree.spans:
+        if span.role == "worker" and owned.agents[span.id] and owned.rounds[span.id]:
+            key = span.trace_id, owned.rounds[span.id], owned.agents[span.id]
+            found[key] = max(found.get(key, (0, 0)), (span.start_ns, tree.end_ns(span)))
+    return found
+
+
+def _allowed(
+    time: RoundTime, graph: RoundGraph, last: Mapping[_Of, tuple[int, int]]
+) -> float | None:
     """The work of the round's agents over the longest chain of it along the edges.
 
     Each agent so waits for those that it reads, without the edges that were cut, and for nobody else.
     """
+    if graph.router is None:
+        return None
     work = {
         each.agent: each.busy_seconds + each.unattributed_seconds
         for each in time.agents
@@ -88,6 +112,10 @@ def _allowed(time: RoundTime, graph: RoundGraph) -> float | None:
     sources: dict[str, list[str]] = {}
     for edge in graph.edges:
         if (edge.source, edge.target) not in cut:
+            read = last.get((time.trace_id, time.round, edge.source))
+            reader = last.get((time.trace_id, time.round, edge.target))
+            if read is not None and reader is not None and reader[0] < read[1]:
+                return None  # They work side by side; the edges are about something else.
             sources.setdefault(edge.target, []).append(edge.source)
     chains: dict[str, float] = {}
     for tier in graph.tiers:

@@ -172,7 +172,7 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
         critical_path=path,
         what_if=predicted,
         spending=spent,
-        told_rounds=rounds(found_swarms, times, messages, said, path, spent),
+        told_rounds=rounds(tree, owned, found_swarms, times, messages, said, path, spent),
         tokens=sum(each.total for each in usage.values()) if usage else None,
         rules=run.rules,
         drops=tuple(sorted(run.drops.items(), key=lambda item: -item[1])),

@@ -31,12 +31,23 @@ def routed(edges, *, cut=(), work=(1, 1, 1)):
         ([["a", "b"], ["a", "c"]], (), (1, 1, 2), 4 / 3),
         ([["a", "b"], ["b", "c"]], [["b", "c"]], (1, 1, 1), 1.5),
         ([["a", "b", 0.9], ["b", "a", 0.1], ["a", "c", 0.9]], (), (1, 1, 1), 1.5),
+        ([], (), (1, 1, 1), None),
     ],
 )
 def test_edges_allow_what_their_longest_chain_leaves(edges, cut, work, allowed):
     """The work of a round's agents over the longest chain of it along the edges that were not cut."""
     (found,) = told(routed(edges, cut=cut, work=work))
-    assert found.allowed == pytest.approx(allowed)
+    assert found.allowed == (None if allowed is None else pytest.approx(allowed))
+
+
+def test_edges_along_which_nobody_waits_allow_what_they_like():
+    """Where a reader began before its source had ended, edges are no order of work: nothing is said."""
+    spans = Spans()
+    call = spans.add("swarm", 0, 10, role="orchestrator")
+    spans.add("route", 0, 1, call, role="router", round=1, edges=[["a", "b"]])
+    spans.add("act", 1, 4, call, role="worker", agent="a", round=1)
+    spans.add("act", 3, 6, call, role="worker", agent="b", round=1)
+    assert [each.allowed for each in told(spans)] == [None]
 
 
 def test_without_a_router_nothing_is_said_of_what_was_allowed():

@@ -100,8 +100,15 @@ def test_what_is_not_known_has_no_section():
 def test_one_round_has_all_that_is_known_of_it():
     """Tokens, share of the critical path, what changed in edges, and what they would have allowed."""
     page = shown(run(routed()), View(round="2"))
-    for words in ("of the critical path", "would have allowed", "tokens", "no edge; 1 kept"):
+    for words in ("of the critical path", "tokens", "no edge; 1 kept"):
         assert words in page
+    spans = Spans()
+    call = spans.add("swarm", 0, 5, role="orchestrator")
+    spans.add("route", 0, 1, call, role="router", round=1, edges=[["a", "b"]])
+    for agent, start in (("a", 1), ("b", 3)):
+        spans.add("act", start, start + 2, call, role="worker", agent=agent, round=1)
+    page = shown(run(spans), View(round="1"))
+    assert "the edges would have allowed 1.00 agents" in page
 
 
 def test_swarms_are_told_apart_wherever_rounds_are():
