@@ -14,6 +14,7 @@ from dytopo_autotrace.analyze.critical_path import CriticalPath
 from dytopo_autotrace.analyze.ownership import ROUND_KEYS, Owners
 from dytopo_autotrace.analyze.spending import Spending, Spent
 from dytopo_autotrace.analyze.swarms import Swarm, names_by_trace
+from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.topology import RoundGraph, Topology
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
@@ -30,7 +31,7 @@ class Round:
     """Its swarm's name; `""` where the run has but one."""
     time: RoundTime
     allowed: float | None
-    """How many agents could have worked at once on average, as far as the routed edges allow.
+    """How many calls of agents could have been busy at once, as far as the routed edges allow.
 
     None where no router names edges, or where readers did not wait for those that they read.
     """
@@ -59,7 +60,7 @@ def rounds(
     similar = {(each.trace_id, each.round): each.similarity for each in said.rounds}
     shares = {(each.trace_id, each.round): each for each in path.by_round}
     spent = {(each.trace_id, each.name): each for each in spending.by_round}
-    last = _last_calls(tree, owned)
+    last, work = _last_calls(tree, owned), _work(tree, owned)
     made = []
     for time in times.rounds:
         key = time.trace_id, time.round
@@ -68,7 +69,7 @@ def rounds(
             Round(
                 names.get(time.trace_id, ""),
                 time,
-                _allowed(time, graph, last) if graph is not None else None,
+                _allowed(time, graph, last, work) if graph is not None else None,
                 graph,
                 similar.get(key),
                 share.seconds if share is not None else 0.0,
@@ -94,16 +95,29 @@ def _last_calls(tree: Tree, owned: Owners) -> dict[_Of, tuple[int, int]]:
     return found
 
 
+def _work(tree: Tree, owned: Owners) -> dict[_Of, float]:
+    """Seconds that calls of each agent were busy in each round, added up."""
+    found: dict[_Of, float] = {}
+    for span in tree.spans:
+        if span.role != WAIT_ROLE and not tree.children_of(span):
+            key = span.trace_id, owned.rounds[span.id], owned.agents[span.id]
+            found[key] = found.get(key, 0.0) + tree.seconds(span)
+    return found
+
+
 def _allowed(
-    time: RoundTime, graph: RoundGraph, last: Mapping[_Of, tuple[int, int]]
+    time: RoundTime,
+    graph: RoundGraph,
+    last: Mapping[_Of, tuple[int, int]],
+    work: Mapping[_Of, float],
 ) -> float | None:
-    """The work of the round's agents over the longest chain of it along the edges.
+    """The work of the round's agents over the time of the longest chain of them along the edges.
 
     Each agent so waits for those that it reads, without the edges that were cut, and for nobody else.
     """
     if graph.router is None:
         return None
-    work = {
+    took = {
         each.agent: each.busy_seconds + each.unattributed_seconds
         for each in time.agents
         if each.agent in graph.agents
@@ -121,9 +135,10 @@ def _allowed(
     for tier in graph.tiers:
         for agent in tier:
             before = max((chains.get(each, 0.0) for each in sources.get(agent, ())), default=0.0)
-            chains[agent] = before + work.get(agent, 0.0)
+            chains[agent] = before + took.get(agent, 0.0)
     longest = max(chains.values(), default=0.0)
-    return sum(work.values()) / longest if longest > 0 else None
+    busy = sum(work.get((time.trace_id, time.round, agent), 0.0) for agent in took)
+    return busy / longest if longest > 0 else None
 
 
 def merged(tree: Tree, owned: Owners) -> tuple[str, ...]:

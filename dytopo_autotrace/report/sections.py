@@ -61,14 +61,14 @@ def rounds(summary: RunSummary, width: int, most: int = _ROUNDS_SHOWN) -> Iterat
         Column("waiting", decimal([_waiting(each.agents) for each in times])),
         Column("calls", tuple(str(each.calls) for each in times), expendable=5),
         Column("edges", tuple(str(len(g.edges)) if g else "" for g in graphs)),
-        Column("density", tuple(f"{g.density:.2f}" if g else "" for g in graphs), expendable=3),
+        Column("density", tuple(f"{g.density:.2f}" if g else "" for g in graphs), expendable=4),
         Column(
             "changed",
             tuple(f"+{len(c.new)} -{len(c.gone)}" if c else "" for c in churn),
             expendable=1,
         ),
         Column("jaccard", tuple(f"{c.jaccard:.2f}" if c else "" for c in churn), expendable=1),
-        Column("similar", tuple(_figure(each.similarity) for each in shown), expendable=4),
+        Column("similar", tuple(_figure(each.similarity) for each in shown), expendable=3),
     ]
     if any(each.swarm for each in found):
         columns.insert(0, Column("swarm", tuple(clean(e.swarm) for e in shown), is_name=True))
@@ -314,7 +314,7 @@ def one_round(told: Round, width: int) -> Iterator[Line]:
     yield from labelled("took", f"{wording.seconds(found.seconds)}, {found.calls} calls", width)
     at_once = f"{found.at_once:.2f} calls busy on average"
     if told.allowed is not None:
-        at_once += f"; the edges would have allowed {told.allowed:.2f} agents"
+        at_once += f"; the edges would have allowed {told.allowed:.2f}"
     yield from labelled("at once", at_once, width)
     share = f"{wording.seconds(told.path_seconds)} of the critical path, {told.path_share:.0%}"
     yield from labelled("path", share, width)
