@@ -31,7 +31,7 @@ class Round:
     """Its swarm's name; `""` where the run has but one."""
     time: RoundTime
     allowed: float | None
-    """How many calls of agents could have been busy at once, as far as the routed edges allow.
+    """How many agents could have worked at once after routing, in the mean, as far as the edges allow.
 
     None where no router names edges, or where readers did not wait for those that they read.
     """
@@ -60,16 +60,22 @@ def rounds(
     similar = {(each.trace_id, each.round): each.similarity for each in said.rounds}
     shares = {(each.trace_id, each.round): each for each in path.by_round}
     spent = {(each.trace_id, each.name): each for each in spending.by_round}
-    last, work = _last_calls(tree, owned), _work(tree, owned)
+    calls: dict[tuple[str, str], list[Span]] = {}
+    for span in tree.spans:
+        calls.setdefault((span.trace_id, owned.rounds[span.id]), []).append(span)
     made = []
     for time in times.rounds:
         key = time.trace_id, time.round
         graph, share = graphs.get(key), shares.get(key)
+        allowed = None
+        if graph is not None and graph.router is not None:
+            parts = _parts(tree, owned, calls.get(key, ()), graph.router.span_id)
+            allowed = _allowed(graph, parts)
         made.append(
             Round(
                 names.get(time.trace_id, ""),
                 time,
-                _allowed(time, graph, last, work) if graph is not None else None,
+                allowed,
                 graph,
                 similar.get(key),
                 share.seconds if share is not None else 0.0,
@@ -81,64 +87,61 @@ def rounds(
     return tuple(sorted(made, key=lambda each: order.get(each.time.trace_id, len(order))))
 
 
-_Of = tuple[str, str, str]
-"""Trace, round and agent."""
+@dataclass(slots=True)
+class _Part:
+    """What one agent did in a round once the edges were known."""
+
+    began: int = 0
+    ended: int = 0
+    """Of its last worker's call."""
+    took: int = 0
+    """Time in its worker's calls without waits: its work."""
 
 
-def _last_calls(tree: Tree, owned: Owners) -> dict[_Of, tuple[int, int]]:
-    """When the last worker's call of each agent in each round began and ended."""
-    found: dict[_Of, tuple[int, int]] = {}
-    for span in tree.spans:
-        if span.role == "worker" and owned.agents[span.id] and owned.rounds[span.id]:
-            key = span.trace_id, owned.rounds[span.id], owned.agents[span.id]
-            found[key] = max(found.get(key, (0, 0)), (span.start_ns, tree.end_ns(span)))
-    return found
+def _parts(tree: Tree, owned: Owners, spans: Sequence[Span], router: str) -> dict[str, _Part]:
+    """By agent: its part of a round, in calls that began after the router's."""
+    known = next((tree.end_ns(span) for span in spans if span.span_id == router), None)
+    parts: dict[str, _Part] = {}
+    for span in spans:
+        agent = owned.agents[span.id]
+        if known is None or not agent or span.start_ns < known:
+            continue
+        part = parts.setdefault(agent, _Part())
+        length = tree.end_ns(span) - span.start_ns
+        above = tree.parent_of(span)
+        if span.role == WAIT_ROLE:
+            part.took -= length
+        if span.role == "worker" and not (
+            above is not None and above.role == "worker" and owned.agents[above.id] == agent
+        ):
+            part.took += length
+            part.began, part.ended = max(
+                (part.began, part.ended), (span.start_ns, tree.end_ns(span))
+            )
+    return {agent: part for agent, part in parts.items() if part.ended}
 
 
-def _work(tree: Tree, owned: Owners) -> dict[_Of, float]:
-    """Seconds that calls of each agent were busy in each round, added up."""
-    found: dict[_Of, float] = {}
-    for span in tree.spans:
-        if span.role != WAIT_ROLE and not tree.children_of(span):
-            key = span.trace_id, owned.rounds[span.id], owned.agents[span.id]
-            found[key] = found.get(key, 0.0) + tree.seconds(span)
-    return found
-
-
-def _allowed(
-    time: RoundTime,
-    graph: RoundGraph,
-    last: Mapping[_Of, tuple[int, int]],
-    work: Mapping[_Of, float],
-) -> float | None:
-    """The work of the round's agents over the time of the longest chain of them along the edges.
+def _allowed(graph: RoundGraph, parts: Mapping[str, _Part]) -> float | None:
+    """The work of the round's agents over the longest chain of it along the edges.
 
     Each agent so waits for those that it reads, without the edges that were cut, and for nobody else.
     """
-    if graph.router is None:
-        return None
-    took = {
-        each.agent: each.busy_seconds + each.unattributed_seconds
-        for each in time.agents
-        if each.agent in graph.agents
-    }
     cut = set(graph.cut)
     sources: dict[str, list[str]] = {}
     for edge in graph.edges:
         if (edge.source, edge.target) not in cut:
-            read = last.get((time.trace_id, time.round, edge.source))
-            reader = last.get((time.trace_id, time.round, edge.target))
-            if read is not None and reader is not None and reader[0] < read[1]:
+            read, reader = parts.get(edge.source), parts.get(edge.target)
+            if read is not None and reader is not None and reader.began < read.ended:
                 return None  # They work side by side; the edges are about something else.
             sources.setdefault(edge.target, []).append(edge.source)
-    chains: dict[str, float] = {}
+    chains: dict[str, int] = {}
     for tier in graph.tiers:
         for agent in tier:
-            before = max((chains.get(each, 0.0) for each in sources.get(agent, ())), default=0.0)
-            chains[agent] = before + took.get(agent, 0.0)
-    longest = max(chains.values(), default=0.0)
-    busy = sum(work.get((time.trace_id, time.round, agent), 0.0) for agent in took)
-    return busy / longest if longest > 0 else None
+            before = max((chains.get(each, 0) for each in sources.get(agent, ())), default=0)
+            chains[agent] = before + max(parts[agent].took if agent in parts else 0, 0)
+    longest = max(chains.values(), default=0)
+    work = sum(max(parts[agent].took, 0) for agent in graph.agents if agent in parts)
+    return work / longest if longest > 0 else None
 
 
 def merged(tree: Tree, owned: Owners) -> tuple[str, ...]:

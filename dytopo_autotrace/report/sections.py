@@ -314,7 +314,7 @@ def one_round(told: Round, width: int) -> Iterator[Line]:
     yield from labelled("took", f"{wording.seconds(found.seconds)}, {found.calls} calls", width)
     at_once = f"{found.at_once:.2f} calls busy on average"
     if told.allowed is not None:
-        at_once += f"; the edges would have allowed {told.allowed:.2f}"
+        at_once += f"; the edges would have allowed {told.allowed:.2f} agents after routing"
     yield from labelled("at once", at_once, width)
     share = f"{wording.seconds(told.path_seconds)} of the critical path, {told.path_share:.0%}"
     yield from labelled("path", share, width)
