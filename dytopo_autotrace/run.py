@@ -107,6 +107,7 @@ class Run:
         if not self._installation.is_active:
             return
         pipeline.consumers.append(self._stalls.learn)
+        pipeline.consumers.append(self._loops.learn)
         pipeline.watchers.append(self._stalls.look)
         pipeline.watchers.append(self._loops.look)
         if self._watches_rules:
@@ -230,6 +231,7 @@ class Run:
         self._wall_seconds = (clock.now_ns() - self._started_ns) / 1e9
         if self._installation.weaver is not None:
             self._installation.weaver.switch.on = False
+        pipeline.drain()
         self._loops.finish()
         if self._outlets is not None:
             pipeline.drain()

@@ -5,56 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dytopo_autotrace.analyze.findings import Place
+from dytopo_autotrace.analyze.holds import holds
 from dytopo_autotrace.analyze.ownership import Owners
-from dytopo_autotrace.analyze.tree import Tree, ancestors
-from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.analyze.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
 class BlockedLoop:
-    """A time in which a loop's thread was found in one place of the host's code at every look."""
+    """A time in which one call, or one turn of the loop, held a loop's thread."""
 
     where: str
     """File, line and function of the innermost code that is no library's."""
     holder: Place | None
-    """The innermost watched call that was on that thread, if any."""
+    """The innermost watched call that held it all the while, if any."""
     seconds: float
-    """At least so long: from the first look that found it to the last."""
-    looks: int
+    is_exact: bool
+    """As long as the call; else at least so long: as it was looked at."""
     at_seconds: float
-    standing_still: tuple[str, ...]
-    """Agents with calls open all the while, other than the holder's own."""
+    standing_still: tuple[str, ...] | None
+    """Agents with calls open on that loop all the while, other than the holder's own; None where it is
+    not known which calls were on that loop."""
 
 
 def blocked_loops(tree: Tree, owned: Owners) -> tuple[BlockedLoop, ...]:
     """The longest first."""
+    by_id = {span.id: span for span in tree.spans}
     found = []
-    for span in tree.others:
-        if span.role != "blocked":
-            continue
-        covering = [
-            each
-            for each in tree.spans
-            if each.start_ns <= span.start_ns and tree.end_ns(each) >= span.end_ns
-        ]
-        holder = _holder(covering, str(span.metadata.get("operation", "")))
-        line = {holder.id, *(each.id for each in ancestors(tree, holder))} if holder else set()
-        own = owned.agents[holder.id] if holder else ""
-        still = dict.fromkeys(owned.agents[each.id] for each in covering if each.id not in line)
-        looks = span.metadata.get("looks")
+    for hold in holds(tree):
+        own = owned.agents[hold.holder.id] if hold.holder else ""
+        still = {owned.agents[each] for each in hold.held_up if each in by_id}
         found.append(
             BlockedLoop(
-                str(span.metadata.get("where", "")),
-                owned.place(holder) if holder else None,
-                (span.end_ns - span.start_ns) / 1e9,
-                looks if isinstance(looks, int) else 0,
-                (span.start_ns - tree.first_ns) / 1e9,
-                tuple(sorted(name for name in still if name and name != own)),
+                hold.where,
+                owned.place(hold.holder) if hold.holder else None,
+                (hold.end_ns - hold.start_ns) / 1e9,
+                hold.is_exact,
+                (hold.start_ns - tree.first_ns) / 1e9,
+                tuple(sorted(still - {"", own})) if hold.is_loop_known else None,
             )
         )
     return tuple(sorted(found, key=lambda each: -each.seconds))
-
-
-def _holder(covering: list[Span], operation: str) -> Span | None:
-    named = [each for each in covering if operation and each.operation == operation]
-    return max(named, key=lambda each: each.start_ns, default=None)

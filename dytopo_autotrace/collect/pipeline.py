@@ -18,6 +18,7 @@ from operator import itemgetter
 
 from dytopo_autotrace.collect import clock, ids
 from dytopo_autotrace.collect.faults import around_forks, attempt
+from dytopo_autotrace.collect.holds import Holds
 from dytopo_autotrace.collect.scopes import Scopes
 from dytopo_autotrace.collect.span import (
     END_NS,
@@ -48,8 +49,10 @@ Consumer = Callable[[Sequence[Span]], None]
 """Takes the spans that finished since the last drain, in the order in which they ended."""
 
 
-Watcher = Callable[[Sequence[Span]], None]
-"""Is told, every tick of the background thread, which spans began since the last one and still run."""
+Watcher = Callable[[Sequence[Span]], float | None]
+"""Is told, every tick of the background thread, which spans began since the last one and still run.
+
+It may answer in how many seconds it wants to be told again, if that is sooner than usual."""
 
 
 class Pipeline:
@@ -72,6 +75,7 @@ class Pipeline:
         """Read once when a function is woven, so tests can swap it."""
         self.consumers: list[Consumer] = []
         self.watchers: list[Watcher] = []
+        self.holds = Holds()
         self.finished = 0
         self.drain_seconds = 0.0
         """What draining has cost so far."""
@@ -231,15 +235,19 @@ class Pipeline:
             wake.clear()
             waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
             began = time.perf_counter()
+            soon: float | None = None
             try:
                 self.drain()
-                self._tell()
+                soon = self._tell()
             except Exception as fault:
                 self._count("drain", fault)
             for waiter in waiters:
                 waiter.set()
             try:
-                pause = pause_after(time.perf_counter() - began, len(self.buffer) / self.capacity)
+                took = time.perf_counter() - began
+                pause = pause_after(took, len(self.buffer) / self.capacity)
+                if soon is not None:
+                    pause = min(pause, max(soon, took))
             except Exception as fault:
                 self._count("pause", fault)
         if self._last is not None:
@@ -283,9 +291,10 @@ class Pipeline:
         except RuntimeError:
             return True  # The thread is looking through them.
 
-    def _tell(self) -> None:
+    def _tell(self) -> float | None:
+        """Tell the watchers; the answer is how soon one of them wants to be told again."""
         if not self.watchers:
-            return
+            return None
         with self._lock:
             began = time.perf_counter()
             told, now = self._told, clock.now_ns()
@@ -295,11 +304,15 @@ class Pipeline:
             opened = [span for span in self._running_spans(begun) if span.id not in told]
             self._told = frozenset((*lasting, *(each.id for each in self._scopes.running())))
             self.drain_seconds += time.perf_counter() - began
+        wishes: list[float] = []
         for watcher in self.watchers:
             try:
-                watcher(opened)
+                wish = watcher(opened)
+                if wish is not None:
+                    wishes.append(wish)
             except Exception as fault:
                 self._count(f"{getattr(watcher, '__qualname__', watcher)}", fault)
+        return min(wishes, default=None)
 
     def stop(
         self, last: Callable[[], object] | None = None, progress: Callable[[], object] = int
@@ -347,6 +360,7 @@ class Pipeline:
             self.buffer.clear()
             self._open.clear()
             self._may_be_brief.clear()
+            self.holds.clear()
             self.brief.clear()
             self._scopes.clear()
             self.finished = self._taken = self._unwatched = 0

@@ -58,6 +58,8 @@ class Site:
     """Shorter calls that raised nothing, and below which nothing was watched, become no spans."""
     receives: bool = False
     """Whether `receives` among the captured values names agents whose output the call read."""
+    awaits: bool = False
+    """Whether its calls are those of a coroutine function, which go on only while their loop does."""
 
 
 AGENT: Final = "\0agent"

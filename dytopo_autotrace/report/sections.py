@@ -31,12 +31,12 @@ def blocked(summary: RunSummary, width: int, most: int = 3) -> Iterator[Line]:
         return
     yield "WHAT HELD THE EVENT LOOP", HEADING
     for each in found[:most]:
-        who = wording.call(each.holder) if each.holder else "no watched call"
-        text = f"{who}: {each.where}"
+        who = f"{wording.call(each.holder)}, {each.where}" if each.holder else each.where
+        text = who if each.is_exact else f"at least, {who}"
         if each.standing_still:
             text += f". Stood still meanwhile: {wording.listing(each.standing_still)}"
-        else:
-            text += ". Nobody else had a call open"
+        elif each.standing_still is not None:
+            text += ". No other agent had a call open on it"
         text += ". Run it in a thread (asyncio.to_thread), or before the agents start."
         yield from labelled(wording.seconds(each.seconds), text, width)
     if len(found) > most:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, is_hidden, outcome_of, without_our_head
+from dytopo_autotrace.collect.holds import HELD_NS
 from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
 from dytopo_autotrace.collect.span import (
     MISSING,
@@ -68,6 +69,7 @@ def make(
                 {exit}
             finally:
                 __record[5] = __ended
+            {note_long}
         except __Exception:
             __switch.missed += 1
         try:
@@ -109,6 +111,7 @@ _FAILED: Final = """try:
                     {note}
                 finally:
                     __record[5] = __ended
+                {note_long}
             except __Exception:
                 __switch.missed += 1""".replace("__", OURS)
 _ITERATE: Final = """if __record is None:
@@ -163,6 +166,9 @@ _READ: Final = """try:
 _ON_START: Final = """__record[{place}], = __again(({name!r},), {positional}, {named}, None, None, None)
                 __record[4] = __now()""".replace("__", OURS)
 
+# A plain function that runs where an event loop does has held that loop from its start to its end.
+_NOTE_LONG: Final = f"""if {OURS}ended - {OURS}record[4] >= {HELD_NS}:
+                {{indent}}{OURS}note_long({OURS}record, {OURS}ended, {OURS}held_at)"""
 _NOTE: Final = f"{OURS}note_close({OURS}record, {OURS}flying)"
 _UNREAD: Final = ("error", ErrorInfo("BaseException", "<could not be read>"))
 
@@ -303,7 +309,12 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
     on_start = "pass"
     if ON_START in site.entry:
         on_start = _ON_START.format(place=first - 1, name=ON_START, **given)
-    failed = _FAILED.format(**given, note=_NOTE if form.iterates else "")
+    is_whole = not is_async and not form.iterates
+    failed = _FAILED.format(
+        **given,
+        note=_NOTE if form.iterates else "",
+        note_long=_NOTE_LONG.format(indent="    ") if is_whole else "",
+    )
     later = len(site.entry) - len(entries) + len(places)
     values = [*entries, *[f"{OURS}missing"] * later]
     if form.iterates:
@@ -343,6 +354,7 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         values=", ".join(values),
         call=call,
         exit=_read(form, form.exit, places, "exit", f"{OURS}result, None, {last}"),
+        note_long=_NOTE_LONG.format(indent="") if is_whole else "",
         if_current=_IF_CURRENT if is_async else "",
         return_="" if form.iterates and is_async else f"return {OURS}result",
     )
@@ -357,6 +369,8 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         "begin": begin_trace,
         "now": clock.now_ns,
         "close": close,
+        "note_long": into.holds.note,
+        "held_at": _where(function),
         "error": None,
         "unread": _UNREAD,
         "without_our_head": without_our_head,
@@ -406,6 +420,15 @@ def _names_of(function: Any) -> tuple[str, str]:
     if is_plain(function):
         return function.__code__.co_name, function.__code__.co_qualname
     return "advice", "advice"
+
+
+def _where(function: Any) -> str:
+    """File, line and name of a function, as far as they are known."""
+    inner = innermost(function)
+    if inner is None:
+        return ""
+    code = inner.__code__
+    return f"{code.co_filename}:{code.co_firstlineno} in {code.co_name}"
 
 
 def close(

@@ -45,6 +45,7 @@ from dytopo_autotrace.weave.observers import Observer
 _NOT_KEPT = (WHEN, EXTRACT, INJECT, HELD_BY, RAISED)
 _AT_EXIT = frozenset({"result", "error", LAST})
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_COROUTINES = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Refusal(Exception):  # noqa: N818 - nothing went wrong, it is an answer
@@ -205,6 +206,7 @@ def shape(
         observed=bool(observers),
         min_seconds=rule.min_seconds,
         receives=RECEIVES in rule.topology,
+        awaits=own is not ANYTHING and bool(function.__code__.co_flags & _COROUTINES),
     )
     return Shape(
         site=site,

@@ -7,15 +7,55 @@ from dytopo_autotrace.analyze.ownership import owners
 from dytopo_autotrace.analyze.tree import build
 
 
-def test_who_stood_still_had_a_call_open_all_the_while():
-    """Not the holder's own agent, nor its callers."""
+def held(spans, start, end, holder, *calls, exact=True, thread=1, before_ns=0):
+    """A time in which a call held the loop of these others."""
+    span = spans.add("event_loop_blocked", start, end, holder, role="blocked", exact=exact)
+    span.metadata |= {"thread": thread, "where": "app.py:3 in load", "before_ns": before_ns}
+    span.links = tuple(each.id for each in calls)
+    return span
+
+
+def found(spans):
+    tree = build(spans)
+    return blocked_loops(tree, owners(tree))
+
+
+def test_who_stood_still_had_a_call_open_on_that_loop():
+    """Not the holder's own agent, nor its callers, nor calls that are not known to be on the loop."""
     spans = Spans()
     run = spans.add("run", 0, 9, agent="boss")
-    spans.add("hold_on", 1, 5, run, agent="culprit")
+    holder = spans.add("hold_on", 1, 5, run, agent="culprit")
+    other = spans.add("act", 0, 9, run, agent="waiter")
+    spans.add("act", 0, 9, run, agent="in a thread")
+    held(spans, 1, 5, holder, run, other)
+    (one,) = found(spans)
+    assert (one.holder.agent, one.standing_still, one.seconds) == ("culprit", ("waiter",), 4.0)
+
+
+def test_where_the_loop_of_a_call_is_not_known_nobody_is_said_to_stand_still():
+    """That nobody stood still is not said either."""
+    spans = Spans()
+    run = spans.add("run", 0, 9)
     spans.add("act", 0, 9, run, agent="waiter")
-    spans.add("act", 2, 9, run, agent="late")
-    held = spans.add("event_loop_blocked", 1.5, 4.5, role="blocked")
-    held.metadata = {"operation": "hold_on", "looks": 31, "where": "app.py:3 in load"}
-    tree = build(spans)
-    (one,) = blocked_loops(tree, owners(tree))
-    assert (one.holder.agent, one.standing_still, one.seconds) == ("culprit", ("waiter",), 3.0)
+    held(spans, 1, 5, run)
+    assert found(spans)[0].standing_still is None
+
+
+def test_a_call_that_held_the_loop_within_another_is_the_same_hold():
+    """The outermost is told of: the loop was held for so long, and once."""
+    spans = Spans()
+    run = spans.add("run", 0, 9)
+    outer = spans.add("outer", 1, 5, run)
+    inner = spans.add("inner", 1, 4, outer)
+    held(spans, 1, 4, inner)
+    held(spans, 1, 5, outer)
+    assert [each.holder.operation for each in found(spans)] == ["outer"]
+
+
+def test_loops_of_two_threads_are_two_holds():
+    """One within the time of the other is held by something else."""
+    spans = Spans()
+    one, other = spans.add("one", 1, 5), spans.add("other", 2, 4)
+    held(spans, 1, 5, one)
+    held(spans, 2, 4, other, thread=2)
+    assert [each.holder.operation for each in found(spans)] == ["one", "other"]
