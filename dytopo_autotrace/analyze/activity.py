@@ -1,6 +1,7 @@
 """What each agent did with its time: busy, waiting, unattributed, idle; and how much ran at once.
 
-Busy is the own time of a call that called nothing watched; waiting that of a call of the role `wait`.
+Busy is the own time of a call that called nothing watched, and that in which it held its event loop;
+waiting that of a call of the role `wait`, and that in which another call held the loop.
 What a caller did between the calls below it is unattributed: it may have worked, or waited for something
 that nobody watched. Idle is what remains of the window.
 """
@@ -11,6 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dytopo_autotrace.analyze.holds import (
+    Piece,
+    held_up,
+    holding,
+    holds,
+    joined,
+    own_pieces,
+    without,
+)
 from dytopo_autotrace.analyze.ownership import ROUND_KEYS, Owners
 from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
@@ -19,8 +29,6 @@ from dytopo_autotrace.collect.span import Span
 BUCKETS: Final = 60
 _KINDS: Final = ("busy", "waiting", "unattributed")
 _NO_AGENT: Final = frozenset({"orchestrator"})
-
-Piece = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +85,49 @@ def activities(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Activities
     window = (tree.first_ns, tree.last_ns)
     pieces: dict[str, dict[str, list[Piece]]] = {}
     working: list[Piece] = []
+    own = _Own(tree)
     for span in tree.spans:
-        kind, own = _own(tree, span)
-        if kind == "busy":
-            working += own
         agent = owned.agents[span.id]
+        of = None
         if agent and span.role not in _NO_AGENT:
-            pieces.setdefault(agent, {each: [] for each in _KINDS})[kind] += own
+            of = pieces.setdefault(agent, {each: [] for each in _KINDS})
+        for kind, found in own.of(span):
+            if kind == "busy":
+                working += found
+            if of is not None:
+                of[kind] += found
     return Activities(
         tuple(_activity(agent, each, window) for agent, each in sorted(pieces.items())),
-        tuple(_rounds(tree, owned, busy)),
+        tuple(_rounds(tree, owned, busy, own)),
         _concurrency(working, window),
     )
 
 
-def _own(tree: Tree, span: Span) -> tuple[str, list[Piece]]:
-    """The kind of a call's own time, and when that was."""
-    is_wait = span.site.role == WAIT_ROLE
-    if tree.children.get(span.id):
-        return "waiting" if is_wait else "unattributed", list(own_pieces(tree, span))
-    start, end = span.start_ns, tree.ends[span.id]
-    return "waiting" if is_wait else "busy", [(start, end)] if start < end else []
+class _Own:
+    """The own time of calls by kind, with what is known of held event loops."""
 
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        found = holds(tree)
+        self._held_up, self._holding = held_up(tree, found), holding(tree, found)
 
-def own_pieces(tree: Tree, span: Span) -> Iterator[Piece]:
-    """The stretches of a call in which none of the calls below it ran."""
-    reach, end = span.start_ns, tree.end_ns(span)
-    for child in tree.children_of(span):
-        if child.start_ns > reach:
-            yield reach, min(child.start_ns, end)
-        reach = max(reach, tree.end_ns(child))
-        if reach >= end:
-            return
-    if reach < end:
-        yield reach, end
+    def of(self, span: Span) -> Iterator[tuple[str, list[Piece]]]:
+        """The kinds of a call's own time, and when that was."""
+        tree = self._tree
+        is_wait = span.site.role == WAIT_ROLE
+        has_called = bool(tree.children.get(span.id))
+        if has_called:
+            own = list(own_pieces(tree, span))
+        else:
+            start, end = span.start_ns, tree.ends[span.id]
+            own = [(start, end)] if start < end else []
+        if span.id in self._held_up:
+            yield "waiting", self._held_up[span.id]
+            own = list(without(own, self._held_up[span.id]))
+        if has_called and span.id in self._holding:
+            yield "busy", self._holding[span.id]
+            own = list(without(own, self._holding[span.id]))
+        yield "waiting" if is_wait else "unattributed" if has_called else "busy", own
 
 
 def _activity(agent: str, pieces: Mapping[str, Sequence[Piece]], window: Piece) -> Activity:
@@ -121,7 +138,7 @@ def _activity(agent: str, pieces: Mapping[str, Sequence[Piece]], window: Piece) 
     for kind in _KINDS:
         more = list(_clipped(pieces[kind], window))
         if more:
-            taken = _union((*taken, *more))
+            taken = joined((*taken, *more))
         total = sum([end - start for start, end in taken]) if more else covered
         seconds.append((total - covered) / 1e9)
         covered = total
@@ -136,17 +153,6 @@ def _clipped(pieces: Iterable[Piece], window: Piece) -> Iterator[Piece]:
         high = min(last, end)
         if low < high:
             yield low, high
-
-
-def _union(pieces: Iterable[Piece]) -> list[Piece]:
-    joined: list[Piece] = []
-    for start, end in sorted(pieces):
-        if joined and start <= joined[-1][1]:
-            if end > joined[-1][1]:
-                joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def _concurrency(working: list[Piece], window: Piece) -> Concurrency:
@@ -188,7 +194,7 @@ def _spread(parts: list[float], start: int, end: int, level: int, step: float) -
             parts[part] += level * overlap
 
 
-def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[RoundTime]:
+def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int], own: _Own) -> Iterator[RoundTime]:
     groups: dict[tuple[int, str], list[Span]] = {}
     for span in tree.spans:
         if owned.rounds[span.id]:
@@ -208,11 +214,12 @@ def _rounds(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> Iterator[Roun
         working = 0
         for span in spans:
             agent = owned.agents[span.id]
-            kind, own = _own(tree, span)
-            if kind == "busy":
-                working += sum([end - start for start, end in _clipped(own, window)])
-            if agent:
-                pieces.setdefault(agent, {each: [] for each in _KINDS})[kind] += own
+            of = pieces.setdefault(agent, {each: [] for each in _KINDS}) if agent else None
+            for kind, found in own.of(span):
+                if kind == "busy":
+                    working += sum([end - start for start, end in _clipped(found, window)])
+                if of is not None:
+                    of[kind] += found
         spent = sum(busy[span.id] for span in spans)
         length = window[1] - window[0]
         yield RoundTime(

@@ -6,8 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dytopo_autotrace.analyze.dependencies import TOGETHER_NS, Dependencies
+from dytopo_autotrace.analyze.dependencies import TOGETHER_NS, Dependencies, latest_ns
 from dytopo_autotrace.analyze.findings import Place
+from dytopo_autotrace.analyze.holds import Hold, holds
 from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.slots import PARTIAL_KEY, resource_name
 from dytopo_autotrace.analyze.timing import WAIT_ROLE
@@ -65,6 +66,7 @@ def stretches(graph: Dependencies) -> list[tuple[int, int, int]]:
     found: list[tuple[int, int, int]] = []
     releases, held = _releases(graph), _held(graph)
     spoken_to = _read_by(graph.tree)
+    loops = _HeldLoops(graph)
     moment, now = graph.last, graph.at[graph.last]
     seen: set[int] = set()
     while moment != graph.first and moment not in seen:
@@ -76,12 +78,47 @@ def stretches(graph: Dependencies) -> list[tuple[int, int, int]]:
         )
         since = min(graph.at[reason], now)
         if since < now:
-            found.append((graph.owner[moment], since, now))
+            found += reversed(loops.shared_out(graph.owner[moment], since, now))
         moment, now = reason, since
     if now > graph.at[graph.first]:
         found.append((-1, graph.at[graph.first], now))
     found.reverse()
     return found
+
+
+class _HeldLoops:
+    """The holds on event loops that no moment of the graph tells of, for each call held up by one."""
+
+    def __init__(self, graph: Dependencies) -> None:
+        tree = graph.tree
+        self._holds: dict[int, list[Hold]] = {}
+        found = holds(tree)
+        if not found:
+            self._index: dict[int, int] = {}
+            return
+        self._index = {span.id: number for number, span in enumerate(tree.spans)}
+        for hold in found:
+            for call in hold.held_up:
+                self._holds.setdefault(self._index[call], []).append(hold)
+
+    def shared_out(self, owner: int, start: int, end: int) -> list[tuple[int, int, int]]:
+        """A stretch of a call, with what another one held the loop for given to that other one.
+
+        Only where the stretch ended as soon as the loop was let go: any other may have been waited
+        for something else all the while.
+        """
+        for hold in reversed(self._holds.get(owner, ())):
+            if hold.end_ns <= end <= latest_ns(hold) and start <= hold.start_ns:
+                by = -1 if hold.holder is None else self._index[hold.holder.id]
+                parts = (
+                    (owner, start, hold.start_ns),
+                    (by, hold.start_ns, hold.end_ns),
+                    (owner, hold.end_ns, end),
+                )
+                return [part for part in parts if part[1] < part[2]]
+            if latest_ns(hold) < start:
+                break
+        return [(owner, start, end)]
 
 
 def _reason(graph: Dependencies, spoken_to: Mapping[int, frozenset[int]], moment: int) -> int:

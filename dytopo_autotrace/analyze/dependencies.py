@@ -3,22 +3,37 @@
 A moment is the start or the end of a call. Below one caller, a call begins after all that had ended by
 then and that nothing else explains: the calls that ended after the latest start among them. A tier that
 follows a tier so depends on all of its members. A caller ends after the calls below it that ended before
-it did. The time between a moment and the latest that it had to wait for is the caller's own.
+it did. The time between a moment and the latest that it had to wait for is the caller's own. Who could not
+go on while a call held the event loop, and did as soon as that let go, came after it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from dytopo_autotrace.analyze.holds import Hold, holds
 from dytopo_autotrace.analyze.slots import Resource, ended_by, plain_waits, slots
+from dytopo_autotrace.analyze.timing import WAIT_ROLE
 from dytopo_autotrace.analyze.tree import Tree
 from dytopo_autotrace.collect.span import Span
 
 TOGETHER_NS: Final = 5_000_000
 """Of calls that ended this close to each other, the one whose output was read is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """A moment that came as soon as a call had let go of the event loop."""
+
+    moment: int
+    """At which the loop was let go."""
+    holder: int
+    """Index of the call that held it."""
+    own_ns: int
+    """What the moment took without the hold, at best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,8 @@ class Dependencies:
     """By the index of such a wait: the end of the call that let it go on."""
     size: int
     """How many dependencies there are, shared ones once: what one replay costs."""
+    let_go: Mapping[int, LetGo] = field(default_factory=dict)
+    """By moment: which end of a hold on the event loop it waited for."""
 
     @property
     def first(self) -> int:
@@ -107,6 +124,11 @@ def dependencies(tree: Tree, together: Mapping[int, int] | None = None) -> Depen
         delay[moment] = delay[head]
     if moments.heads:
         moments.size = sum(map(len, {id(each): each for each in before}.values()))
+    let_go = dict(_let_go(tree, moments))
+    for moment, hold in let_go.items():
+        before[moment] = (*before[moment], hold.moment)
+        delay[moment] = at[moment] - at[hold.moment]
+        moments.size += len(before[moment])
     return Dependencies(
         tree,
         at,
@@ -119,6 +141,7 @@ def dependencies(tree: Tree, together: Mapping[int, int] | None = None) -> Depen
         plain,
         reasons,
         moments.size,
+        let_go,
     )
 
 
@@ -209,3 +232,47 @@ def _with_group(
         return shared
     more = [each for each in ended if groups.get(each - 1) in wanted and each not in shared]
     return (*shared, *more)
+
+
+def _let_go(tree: Tree, moments: _Moments) -> Iterator[tuple[int, LetGo]]:
+    """The moments that ended the own time of a call that could not go on, once its loop was let go."""
+    at, index = moments.at, moments.index
+    for hold in holds(tree):
+        latest = latest_ns(hold)
+        end = None
+        if hold.holder is not None and hold.held_up:
+            end = next(_own_moments(tree, index, hold.holder, hold.end_ns), None)
+        if hold.holder is None or end is None or at[end] > latest:
+            continue
+        began = hold.start_ns - hold.before_ns
+        for call in sorted(index[each] for each in hold.held_up):
+            if tree.spans[call].role == WAIT_ROLE:
+                continue  # It waits for a slot as well.
+            for moment in _own_moments(tree, index, tree.spans[call], at[end] + 1):
+                if at[moment] > latest:
+                    break
+                since = at[moment] - moments.delay[moment]
+                if moments.owner[moment] == call and since <= hold.start_ns:
+                    own = max(began - since, 0) + at[moment] - at[end]
+                    if moment not in moments.heads:
+                        yield moment, LetGo(end, index[hold.holder.id], own)
+
+
+def latest_ns(hold: Hold) -> int:
+    """Until when what happened next may be due to the loop's being let go."""
+    return hold.end_ns + hold.after_ns + TOGETHER_NS + (hold.end_ns - hold.start_ns) // 20
+
+
+def _own_moments(tree: Tree, index: Mapping[int, int], span: Span, since: int) -> Iterator[int]:
+    """The moments that end a stretch of a call's own time, from then on, in order of time."""
+    calls = tree.children_of(span)
+    for place in range(bisect_left(calls, since, key=_start), len(calls)):
+        if calls[place].start_ns > tree.ends[span.id]:
+            break
+        yield 2 * index[calls[place].id]
+    if tree.ends[span.id] >= since:
+        yield 2 * index[span.id] + 1
+
+
+def _start(span: Span) -> int:
+    return span.start_ns

@@ -7,7 +7,7 @@ failure with three attempts; a stub made of a caught exception is that failure's
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import Final
@@ -17,6 +17,7 @@ from dytopo_autotrace.analyze.asked import answer_of, model_of
 from dytopo_autotrace.analyze.cancellation import TOGETHER_NS, Cancelled, cancelled, is_timeout
 from dytopo_autotrace.analyze.dead_agents import dead_agents
 from dytopo_autotrace.analyze.findings import Culprit, Failure, Fate, Kind, Outcomes
+from dytopo_autotrace.analyze.holds import Hold, holds, stood_ns
 from dytopo_autotrace.analyze.ownership import Owners, owners
 from dytopo_autotrace.analyze.propagation import carriers, is_failed, is_soft
 from dytopo_autotrace.analyze.tree import Tree, ancestors, build
@@ -40,8 +41,9 @@ def outcomes(
     routes = _Routes(tree, story)
     calls = _Calls(tree, owned, frozenset(s.operation for s in tree.spans if s.id in story))
     first_ns = tree.first_ns
+    held = holds(tree)
     found = [
-        _failure(tree, owned, cuts, routes, calls, origins, first_ns, tokens or {})
+        _failure(tree, owned, cuts, routes, calls, origins, first_ns, tokens or {}, held)
         for origins in routes.attempts_by_origin()
     ]
     found = _merge_cut_off_together(found)
@@ -147,6 +149,7 @@ def _failure(
     attempts: list[Span],
     first_ns: int,
     tokens: Mapping[int, float],
+    held: Sequence[Hold],
 ) -> Failure:
     last = attempts[-1]
     way = routes.exit(last)
@@ -202,11 +205,7 @@ def _failure(
             max(tree.end_ns(each) for each in attempts) - min(each.start_ns for each in attempts)
         )
         / 1e9,
-        recovery_seconds=(
-            max(rescuer.start_ns - min(each.start_ns for each in tries.values()), 0) / 1e9
-            if rescuer
-            else None
-        ),
+        recovery_seconds=_recovery_ns(tries.values(), rescuer, held) / 1e9 if rescuer else None,
         recovery_tokens=_spent(tree, tries.values(), tokens) if rescuer and tokens else None,
         operation_calls=done,
         operation_successes=succeeded,
@@ -220,6 +219,12 @@ def _failure(
         readers=calls.readers.get((way.effect or last).id, 0) if is_soft(last) else 0,
         slowest_success_seconds=calls.slowest.get((running[0] if running else origin).operation),
     )
+
+
+def _recovery_ns(tries: Iterable[Span], rescuer: Span, held: Sequence[Hold]) -> int:
+    """From the first try to what made it good, but for what another call held the loop meanwhile."""
+    start, end = min(each.start_ns for each in tries), rescuer.start_ns
+    return max(end - start - stood_ns(held, rescuer.parent, start, end), 0)
 
 
 def _spent(tree: Tree, calls: Iterable[Span], tokens: Mapping[int, float]) -> float:

@@ -31,6 +31,7 @@ _CATEGORIES: Final[Mapping[str, str]] = {
     "side_by_side": "parallelization",
     "no_retries": "retries",
     "cached": "caching",
+    "off_loop": "parallelization",
 }
 _ORDER: Final[Mapping[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 

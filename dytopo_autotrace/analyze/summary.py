@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dytopo_autotrace.analyze import wording
@@ -58,6 +59,8 @@ __all__ = [
 
 _TASK_KEY: Final = "task"
 _ROUNDS_KEY: Final = "rounds"
+HELD_SHARE: Final = 0.1
+"""Share of the run from which on a held event loop is part of the verdict."""
 _OUTCOME_KEYS: Final = ("termination_reason", "status")
 
 
@@ -141,8 +144,13 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
     held_up = bottlenecks(
         tree, owned, busy, failures, groups, (*predicted.predictions, *predicted.cached)
     )
+    blocked = blocked_loops(tree, owned)
     return RunSummary(
-        verdict=_verdict(run, found, groups, held_up.slow_agents, _running_last(tree, owned)),
+        verdict=_with_held_loop(
+            _verdict(run, found, groups, held_up.slow_agents, _running_last(tree, owned)),
+            blocked,
+            graph.wall_ns / 1e9,
+        ),
         service=run.service,
         argv=run.argv,
         started_unix_ns=run.started_unix_ns,
@@ -158,7 +166,7 @@ def summarize(run: RunRecords, before: Sequence[RunRecords] = ()) -> RunSummary:
         failure_count=len(found.failures),
         failures=groups,
         dead_agents=found.dead_agents,
-        blocked_loops=blocked_loops(tree, owned),
+        blocked_loops=blocked,
         infections=infections(tree, owned, messages),
         cancellations=found.cancellations,
         agents=rows,
@@ -219,6 +227,26 @@ def _verdict(
     if rescued:
         return Verdict("recovered", f"{end}; {wording.made_good(rescued)}.{beside}")
     return Verdict("healthy", f"{end}, and no agent's call failed.{beside}")
+
+
+def _with_held_loop(
+    verdict: Verdict, blocked: Sequence[BlockedLoop], wall_seconds: float
+) -> Verdict:
+    """The verdict, with the event loop if agents stood still for a good share of the run."""
+    felt = [each for each in blocked if each.standing_still]
+    seconds = math.fsum(each.seconds for each in felt)
+    if not wall_seconds or seconds < HELD_SHARE * wall_seconds:
+        return verdict
+    holders = dict.fromkeys(
+        wording.call(each.holder) if each.holder else each.where for each in felt
+    )
+    agents = sorted({name for each in felt for name in each.standing_still or ()})
+    least = "" if all(each.is_exact for each in felt) else "at least "
+    said = (
+        f" The event loop was held for {least}{wording.seconds(seconds)} by "
+        f"{wording.listing(list(holders), 3)}, while {wording.listing(agents, 4)} stood still."
+    )
+    return replace(verdict, text=verdict.text + said)
 
 
 def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from dytopo_autotrace.analyze.findings import AgentRow, OperationRow
+from dytopo_autotrace.analyze.holds import held_up, holds
 from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.tree import Tree, build
@@ -39,7 +40,8 @@ def covered_ns(intervals: Iterable[tuple[int, int]]) -> int:
 def busy_ns(tree: Tree) -> dict[int, int]:
     """Own time of every span: its interval without those of its children, clipped to it.
 
-    A call of the role `wait` has none: it waits for others, and is not busy.
+    A call of the role `wait` has none: it waits for others, and is not busy. Nor is one that could not
+    go on because another held its event loop.
     """
     busy: dict[int, int] = {}
     for span in tree.spans:
@@ -53,6 +55,8 @@ def busy_ns(tree: Tree) -> dict[int, int]:
                 idle += child_end - child_start
                 reach = child_end
         busy[span.id] = end - start - idle if span.role != WAIT_ROLE else 0
+    for call, pieces in held_up(tree, holds(tree)).items():
+        busy[call] = max(busy[call] - sum([end - start for start, end in pieces]), 0)
     return busy
 
 

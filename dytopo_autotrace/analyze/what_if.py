@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from dytopo_autotrace.analyze.critical_path import CriticalPath
 from dytopo_autotrace.analyze.dependencies import Dependencies, dependencies
+from dytopo_autotrace.analyze.off_loop import off_the_loop
 from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.replay import Change, Replays, replay
@@ -33,14 +34,22 @@ REPEATED: Final = 5
 _UNCACHED_ROLES: Final = frozenset(
     {"orchestrator", "manager", "worker", "llm", "attempt", WAIT_ROLE}
 )
-_UNKNOWN: Final = frozenset({"side_by_side", "cached"})
+_UNKNOWN: Final = frozenset({"side_by_side", "off_loop", "cached"})
 """Kinds of changes of which the records do not say whether the program would allow them."""
 _ENDED: Final = ("success", "error")
 _SURENESS: Final[tuple[Sureness, ...]] = ("low", "medium", "high")
 _TRIED: Final = 5
 _EVIDENCE: Final = 3
 
-Kind = Literal["faster_operation", "faster_agent", "slots", "side_by_side", "no_retries", "cached"]
+Kind = Literal[
+    "faster_operation",
+    "faster_agent",
+    "slots",
+    "side_by_side",
+    "no_retries",
+    "off_loop",
+    "cached",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +187,9 @@ def _tried(
         yield from _slots(graph, replays)
     yield from _no_retries(graph, replays, owned)
     yield from _side_by_side(graph, owned)
+    for each in off_the_loop(graph):
+        text = f"{each.operation} off the event loop, at best"
+        yield _Try("off_loop", each.operation, text, replay(each.graph), each.evidence)
 
 
 def faster(graph: Dependencies, spans: Iterable[int], factor: float = FASTER) -> Change:

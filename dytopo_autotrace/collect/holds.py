@@ -36,6 +36,8 @@ class Hold:
     looks: int = 0
     before_ns: int = 0
     """How long before the start the loop did nothing else either, whoever held it then."""
+    after_ns: int = 0
+    """How long after the end it may have gone on: until it was looked at again."""
 
 
 class Holds:

@@ -149,7 +149,7 @@ class LoopWatch:
         """The program has ended, and all that it did has been drained."""
         self._take_exact()
         for thread in list(self._turns):
-            self._let_go(thread)
+            self._let_go(thread, self._now_ns())
         self._tell(None)
 
     def _see(self, thread: int, turn: _Turn | None, now: int) -> None:
@@ -160,7 +160,7 @@ class LoopWatch:
                 known.last_ns = now
                 known.turn = replace(turn, places=_shared(known.turn.places, turn.places))
                 return
-            self._let_go(thread)
+            self._let_go(thread, now)
         if turn is not None:
             since = _since(turn, now)
             # Before the look before, it may have been another turn of the same pass.
@@ -179,17 +179,23 @@ class LoopWatch:
             self._exact.append(hold)
             self._pending.append(hold)
 
-    def _let_go(self, thread: int) -> None:
+    def _let_go(self, thread: int, now: int) -> None:
         seen = self._turns.pop(thread)
         place = seen.turn.places[-1]
         exact = [(each.start_ns, each.end_ns) for each in self._exact if each.thread == thread]
         for start, end in _without(seen.since_ns, seen.last_ns, exact):
             if end - start >= HELD_NS:
                 before = seen.before_ns if start == seen.since_ns else 0
+                after = now - end if end == seen.last_ns else 0
                 self._pending.append(
                     Hold(
                         *(thread, start, end, place.call, place.trace or self._trace),
-                        *(place.operation, place.text, False, seen.looks, before),
+                        operation=place.operation,
+                        where=place.text,
+                        is_exact=False,
+                        looks=seen.looks,
+                        before_ns=before,
+                        after_ns=after,
                     )
                 )
 
@@ -213,6 +219,7 @@ class LoopWatch:
             "exact": hold.is_exact,
             "looks": hold.looks,
             "before_ns": hold.before_ns,
+            "after_ns": hold.after_ns,
         }
         span.links = self._held_up(hold)
         span.status, span.end_ns = "success", hold.end_ns

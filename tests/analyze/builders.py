@@ -68,6 +68,14 @@ class Spans:
         frame = ("/app/client.py", 88, "post")
         return ErrorInfo(type_name, message, "app", (frame,), self._identity, tuple(related))
 
+    def held(self, start, end, holder, *calls, exact=True, thread=1, before_ns=0, after_ns=0):
+        """A time in which a call held the event loop of these others."""
+        span = self.add("event_loop_blocked", start, end, holder, role="blocked", exact=exact)
+        span.metadata |= {"thread": thread, "where": "app.py:3 in load"}
+        span.metadata |= {"before_ns": before_ns, "after_ns": after_ns}
+        span.links = tuple(each.id for each in calls)
+        return span
+
     def chain(self, names, start, end, parent=None, **shared):
         """Spans below one another, outermost first."""
         made = []

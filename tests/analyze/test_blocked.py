@@ -7,14 +7,6 @@ from dytopo_autotrace.analyze.ownership import owners
 from dytopo_autotrace.analyze.tree import build
 
 
-def held(spans, start, end, holder, *calls, exact=True, thread=1, before_ns=0):
-    """A time in which a call held the loop of these others."""
-    span = spans.add("event_loop_blocked", start, end, holder, role="blocked", exact=exact)
-    span.metadata |= {"thread": thread, "where": "app.py:3 in load", "before_ns": before_ns}
-    span.links = tuple(each.id for each in calls)
-    return span
-
-
 def found(spans):
     tree = build(spans)
     return blocked_loops(tree, owners(tree))
@@ -27,7 +19,7 @@ def test_who_stood_still_had_a_call_open_on_that_loop():
     holder = spans.add("hold_on", 1, 5, run, agent="culprit")
     other = spans.add("act", 0, 9, run, agent="waiter")
     spans.add("act", 0, 9, run, agent="in a thread")
-    held(spans, 1, 5, holder, run, other)
+    spans.held(1, 5, holder, run, other)
     (one,) = found(spans)
     assert (one.holder.agent, one.standing_still, one.seconds) == ("culprit", ("waiter",), 4.0)
 
@@ -37,7 +29,7 @@ def test_where_the_loop_of_a_call_is_not_known_nobody_is_said_to_stand_still():
     spans = Spans()
     run = spans.add("run", 0, 9)
     spans.add("act", 0, 9, run, agent="waiter")
-    held(spans, 1, 5, run)
+    spans.held(1, 5, run)
     assert found(spans)[0].standing_still is None
 
 
@@ -47,8 +39,8 @@ def test_a_call_that_held_the_loop_within_another_is_the_same_hold():
     run = spans.add("run", 0, 9)
     outer = spans.add("outer", 1, 5, run)
     inner = spans.add("inner", 1, 4, outer)
-    held(spans, 1, 4, inner)
-    held(spans, 1, 5, outer)
+    spans.held(1, 4, inner)
+    spans.held(1, 5, outer)
     assert [each.holder.operation for each in found(spans)] == ["outer"]
 
 
@@ -56,6 +48,6 @@ def test_loops_of_two_threads_are_two_holds():
     """One within the time of the other is held by something else."""
     spans = Spans()
     one, other = spans.add("one", 1, 5), spans.add("other", 2, 4)
-    held(spans, 1, 5, one)
-    held(spans, 2, 4, other, thread=2)
+    spans.held(1, 5, one)
+    spans.held(2, 4, other, thread=2)
     assert [each.holder.operation for each in found(spans)] == ["one", "other"]
