@@ -6,6 +6,7 @@ failure with three attempts; a stub made of a caught exception is that failure's
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -181,7 +182,7 @@ def _failure(
         error_type=_type_name(last),
         message=error.message if error else "",
         surface_type=_type_name(way.surface),
-        frame=error.frames[-1] if error and error.frames else None,
+        frame=_frame(error.frames) if error else None,
         origin=owned.place(origin),
         path=_path(tree, running[0] if running else origin),
         passed_through=tuple(owned.place(span) for span in crossed),
@@ -277,6 +278,20 @@ def _path(tree: Tree, span: Span) -> tuple[str, ...]:
             break
         names.append(above.operation)
     return tuple(reversed(names))
+
+
+def _frame(frames: Sequence[tuple[str, int, str]]) -> tuple[str, int, str] | None:
+    """The innermost place in the program itself; in a library only if there is no other."""
+    own = [frame for frame in frames if not _LIBRARY.search(frame[0])]
+    innermost = own or frames
+    return innermost[-1] if innermost else None
+
+
+_LIBRARY: Final = re.compile(
+    r"^<(?:frozen |python>)|[/\\](?:site|dist)-packages[/\\]"
+    r"|[/\\]lib[/\\]python3[^/\\]*[/\\]|[/\\]Python3\d+[/\\]Lib[/\\]"
+)
+"""Where Python keeps libraries: its own ones and those that were installed."""
 
 
 def _agents(owned: Owners, spans: tuple[Span, ...]) -> tuple[str, ...]:

@@ -110,6 +110,8 @@ def _remedy(failure: Failure) -> str:
             "its input. If it is only slow, raise the limit above its slowest good call."
         )
     kind = failure.error_type
+    if kind == "SystemExit":
+        return "It ended the program on purpose: see what that printed."
     if failure.kind == "soft":
         kind = "parse" if failure.origin.role == "llm" else ""
         if not is_known(kind, failure.message, of_answers=failure.of_answer):

@@ -11,6 +11,7 @@ from dytopo_autotrace.analyze.findings import to_json
 from dytopo_autotrace.analyze.outcomes import outcomes, recoveries
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.tree import build
+from dytopo_autotrace.collect.span import ErrorInfo
 
 
 def failures(spans):
@@ -429,3 +430,29 @@ def test_an_agent_that_still_runs_is_not_called_dead(spans):
     """Calls that have not ended say nothing."""
     spans.add("agent_call", 0, None, role="worker", agent="x")
     assert outcomes(build(spans, 9 * SECOND)).dead_agents == ()
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "/usr/lib/python3.12/json/decoder.py",
+        "/app/.venv/lib/python3.11/site-packages/httpx/_client.py",
+        r"C:\Python311\Lib\json\decoder.py",
+        "<frozen importlib._bootstrap>",
+    ],
+)
+def test_the_place_to_look_at_is_in_the_program(library):
+    """Of a failure deep in a library the program's own innermost line is named, if it has one."""
+    spans = Spans()
+    root = spans.add("run", 0, 9, role="orchestrator")
+    for frames in (
+        (("/app/main.py", 3, "main"), ("/app/lib/python.py", 7, "ask"), (library, 88, "raw")),
+        ((library, 12, "outer"), (library, 88, "raw")),
+    ):
+        error = ErrorInfo("OddError", "no", "app", frames, id(frames))
+        spans.add(f"ask{len(spans.all)}", 1, 2, root, error=error)
+    found = outcomes(build(spans)).failures
+    assert {each.frame for each in found} == {
+        ("/app/lib/python.py", 7, "ask"),
+        (library, 88, "raw"),
+    }
