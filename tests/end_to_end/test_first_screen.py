@@ -41,7 +41,7 @@ SAID = {
         "x slower than its peers in rounds 1, 2 and 3",
         "of its own time went to http_request",
         "Give it a faster model or less context, or split its work.",
-        "with tester twice as fast",
+        "with agent tester twice as fast",
     ),
 }
 """For each fault: the cause, the agent, the rounds and the remedy, in the words of the report."""
