@@ -221,21 +221,22 @@ def _faster(
     for share in path.by_operation:
         on_path[share.operation] = on_path.get(share.operation, 0.0) + share.share
         spans.setdefault(share.operation, share.spans)
-    operations: dict[frozenset[int], tuple[str, Change]] = {}
+    operations: dict[frozenset[int], str] = {}
     for operation in sorted(on_path, key=lambda name: -on_path[name])[:_TRIED]:
         if operation and on_path[operation] >= WORTH_TRYING:
             change = faster(graph, by_operation[operation])
-            operations[_most_of(change, own)] = operation, change
+            operations[_most_of(change, own)] = operation
     agents = [each for each in path.by_agent if each.agent and each.share >= WORTH_TRYING]
     for share in agents[:_TRIED]:
         change = faster(graph, by_agent[share.agent])
         text = f"agent {share.agent} twice as fast"
-        same, _ = operations.pop(_most_of(change, own), ("", None))
+        same = operations.pop(_most_of(change, own), "")
         if same and same != share.agent:
             text += f", in calls of {same}"
         removed = _removed_ns(own, change)
         yield _Try("faster_agent", share.agent, text, replays.run(change), share.spans, removed)
-    for operation, change in operations.values():
+    for operation in operations.values():
+        change = faster(graph, by_operation[operation])
         text = f"calls of {operation} twice as fast"
         removed = _removed_ns(own, change)
         evidence = spans[operation]
