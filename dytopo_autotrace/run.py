@@ -148,6 +148,7 @@ class Run:
         self._joins = self._joins or self._what_children_are_told()
         self._become_a_child()
         account.forget(self._installation)
+        self._loops.start_over()
         recording.go_on_in_child()
         workers.before_exit(self.finish)
         workers.before_results(self.flush)

@@ -28,7 +28,7 @@ class BlockedLoop:
 
 
 def blocked_loops(tree: Tree, owned: Owners) -> tuple[BlockedLoop, ...]:
-    """The longest first."""
+    """The longest first, and last those in which nobody stood still."""
     by_id = {span.id: span for span in tree.spans}
     found = []
     for hold in holds(tree):
@@ -44,4 +44,4 @@ def blocked_loops(tree: Tree, owned: Owners) -> tuple[BlockedLoop, ...]:
                 tuple(sorted(still - {"", own})) if hold.is_loop_known else None,
             )
         )
-    return tuple(sorted(found, key=lambda each: -each.seconds))
+    return tuple(sorted(found, key=lambda each: (each.standing_still == (), -each.seconds)))

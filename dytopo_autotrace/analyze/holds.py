@@ -81,6 +81,15 @@ def held_up(tree: Tree, found: Iterable[Hold]) -> dict[int, list[Piece]]:
     return _own(tree, stretches)
 
 
+def stood_still_ns(found: Iterable[Hold]) -> dict[int, int]:
+    """By the id of a call: for how long it, or what it waited for, could not go on."""
+    stood: dict[int, int] = {}
+    for hold in found:
+        for call in hold.held_up:
+            stood[call] = stood.get(call, 0) + hold.end_ns - hold.start_ns
+    return stood
+
+
 def stood_ns(found: Iterable[Hold], call: int, start: int, end: int) -> int:
     """For how much of a time the loop of a call was held by another."""
     pieces = [

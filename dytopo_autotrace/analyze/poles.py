@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dytopo_autotrace.analyze.findings import LongPole, SlowAgent
+from dytopo_autotrace.analyze.holds import holds, stood_still_ns
 from dytopo_autotrace.analyze.ownership import Owners
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.analyze.timing import SWARM_ROLES, covered_ns, outermost, percentile
@@ -45,6 +46,7 @@ def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Slo
     - Peers are the other agents of the same role; the median over them of their median calls.
     - Only calls in which nothing failed count, two at least: a dead agent's quick failures are no
       yardstick, and a call made long by retries is told as a failure.
+    - What another call held the event loop for meanwhile is none of a call's time.
     - It holds the others up when in at least half of its calls it finished last of those that ran
       beside it (or ran alone), and the time in which it alone of its role ran is 5 % or more of
       the time watched.
@@ -58,13 +60,14 @@ def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Slo
             by_role.setdefault(role, {})[agent] = good
     wall = covered_ns((root.start_ns, tree.end_ns(root)) for root in tree.roots)
 
+    lengths = _Lengths(tree)
     spent: dict[str, Counter[str]] = {}
     found: dict[str, SlowAgent] = {}
     for role in sorted(by_role, key=lambda role: (role != "worker", role != "llm", role)):
         agents = by_role[role]
         if len(agents) < 2:
             continue
-        medians = {name: _median(tree, calls) for name, calls in agents.items()}
+        medians = {name: lengths.median(calls) for name, calls in agents.items()}
         ordered = sorted(medians.values())
         reach = _Reach(tree, agents)
         for name, calls in agents.items():
@@ -90,7 +93,7 @@ def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Slo
                 alone_calls=len(alone),
                 waited_seconds=sum(waited) / 1e9,
                 alone_seconds=sum(alone) / 1e9,
-                rounds=_slow_rounds(tree, owned, calls, peers),
+                rounds=_slow_rounds(lengths, owned, calls, peers),
                 spent_in=spent_in,
                 spent_share=own / (spent[name].total() or 1),
             )
@@ -100,9 +103,9 @@ def slow_agents(tree: Tree, owned: Owners, busy: Mapping[int, int]) -> tuple[Slo
 
 
 def _slow_rounds(
-    tree: Tree, owned: Owners, calls: list[Span], peers_seconds: float
+    lengths: _Lengths, owned: Owners, calls: list[Span], peers_seconds: float
 ) -> tuple[str, ...]:
-    slow = (span for span in calls if tree.seconds(span) >= peers_seconds * SLOW_RATIO)
+    slow = (span for span in calls if lengths.seconds(span) >= peers_seconds * SLOW_RATIO)
     return tuple(dict.fromkeys(owned.rounds[span.id] for span in slow if owned.rounds[span.id]))
 
 
@@ -125,8 +128,18 @@ def _troubled(tree: Tree) -> set[int]:
     return troubled
 
 
-def _median(tree: Tree, calls: list[Span]) -> float:
-    return percentile(sorted(tree.seconds(span) for span in calls), 50)
+class _Lengths:
+    """How long calls took, without what another one held their event loop for."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._stood = stood_still_ns(holds(tree))
+
+    def seconds(self, span: Span) -> float:
+        return self._tree.seconds(span) - self._stood.get(span.id, 0) / 1e9
+
+    def median(self, calls: list[Span]) -> float:
+        return percentile(sorted(self.seconds(span) for span in calls), 50)
 
 
 def _median_without(ordered: list[float], mine: float) -> float:

@@ -27,6 +27,8 @@ from dytopo_autotrace.collect.span import ID, SITE, START_NS, TRACE, UNWATCHED, 
 BLOCKED: Final = Site("event_loop_blocked", role="blocked")
 SOON_SECONDS: Final = 0.02
 """To the next look while a loop seems to be held: so near its end is known."""
+LOOP_IS_GONE_NS: Final = 60_000_000_000
+"""After so long without a look at it a loop counts no more."""
 ENOUGH_LOOKS: Final = 3
 """Looks that must have found a call in one place for that place to be told of."""
 MOST_HELD_UP: Final = 1000
@@ -145,6 +147,12 @@ class LoopWatch:
         is_held = any(each.looks > 1 for each in seen.values())
         return SOON_SECONDS if is_held else None
 
+    def start_over(self) -> None:
+        """Forget what was open: this process was forked, and its parent's loops do not run here."""
+        for known in (self._turns, self._loops, self._open):
+            known.clear()
+        self._pending, self._ended, self._exact = [], [], []
+
     def finish(self) -> None:
         """The program has ended, and all that it did has been drained."""
         self._take_exact()
@@ -257,6 +265,9 @@ class LoopWatch:
             *(each.since_ns for each in seen),
         )
         self._ended = [each for each in self._ended if each.end_ns >= oldest]
+        gone = [each for each, at in self._loops.items() if now - at > LOOP_IS_GONE_NS]
+        for thread in gone:
+            del self._loops[thread]
 
 
 def _is_below(span: Span, hold: Hold, known: Mapping[int, Span]) -> bool:

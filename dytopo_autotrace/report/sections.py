@@ -37,7 +37,9 @@ def blocked(summary: RunSummary, width: int, most: int = 3) -> Iterator[Line]:
             text += f". Stood still meanwhile: {wording.listing(each.standing_still)}"
         elif each.standing_still is not None:
             text += ". No other agent had a call open on it"
-        text += ". Run it in a thread (asyncio.to_thread), or before the agents start."
+        text += "."
+        if each.standing_still != ():
+            text += " Run it in a thread (asyncio.to_thread), or before the agents start."
         yield from labelled(wording.seconds(each.seconds), text, width)
     if len(found) > most:
         yield f"  and {len(found) - most} more", QUIET

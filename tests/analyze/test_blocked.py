@@ -44,6 +44,17 @@ def test_a_call_that_held_the_loop_within_another_is_the_same_hold():
     assert [each.holder.operation for each in found(spans)] == ["outer"]
 
 
+def test_a_hold_that_nobody_felt_comes_last():
+    """However long it was."""
+    spans = Spans()
+    run = spans.add("run", 0, 9, agent="boss")
+    other = spans.add("act", 0, 9, run, agent="waiter")
+    long, short = spans.add("long", 1, 5, run), spans.add("short", 5, 6, run)
+    spans.held(1, 5, long, run)
+    spans.held(5, 6, short, run, other)
+    assert [each.standing_still for each in found(spans)] == [("waiter",), ()]
+
+
 def test_loops_of_two_threads_are_two_holds():
     """One within the time of the other is held by something else."""
     spans = Spans()

@@ -153,6 +153,20 @@ def test_a_failure_did_not_cost_what_another_held_the_loop_for():
     assert failure.recovery_seconds == pytest.approx(1.0)
 
 
+def test_an_agent_that_stood_still_is_not_slow():
+    """Its calls took as long as its peers' but for what another held the loop for."""
+    spans = Spans()
+    root = spans.add("swarm", 0, 40, role="orchestrator")
+    for start in (0, 10, 20):
+        for name in ("a", "b"):
+            spans.add("agent", start, start + 1, root, role="worker", agent=name)
+        slow = spans.add("agent", start, start + 6, root, role="worker", agent="late")
+        parse = spans.add("parse", start + 0.5, start + 5.5, root, role="tool")
+        if start != 20:
+            spans.held(start + 0.5, start + 5.5, parse, root, slow)
+    assert summarize(run(spans)).slow_agents == ()
+
+
 def test_a_loop_held_for_a_good_share_is_part_of_the_verdict():
     """With who held it and who stood still; where nobody did, the run is as it was."""
     spans, parse, others = swarm()

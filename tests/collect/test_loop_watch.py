@@ -278,3 +278,20 @@ def test_it_asks_to_look_sooner_while_a_loop_is_held(looked):
     assert wishes[0] is None
     assert wishes[1] < 0.1
     assert wishes[-1] is None
+
+
+def test_a_forked_child_knows_nothing_of_the_calls_of_its_parent(looked):
+    """They do not run there, so they are not held up by what runs there."""
+    this, seen = looked
+
+    @traced(operation="hold_on")
+    def blocking():
+        this.clock.advance(0.2)
+
+    async def step(hold):
+        hold()
+        this.watch.start_over()
+        blocking()
+
+    this.run(swarm_of(step), 1)
+    assert [each.links for each in holds(seen)] == [()]
