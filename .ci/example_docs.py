@@ -1,4 +1,4 @@
-"""Record the runs that docs/example-swarm is made from, and make it.
+"""Record the runs that docs/example-swarm is made from, and make it, and docs/api-reference.md.
 
     python .ci/example_docs.py            # anew: figures change
     python .ci/example_docs.py --keep     # the pages only, from the runs that are there
@@ -10,7 +10,9 @@ is in the repository. Paths of this machine are taken out of them.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from dytopo_autotrace.collect.records import records_to_json
+from dytopo_autotrace.documentation import DocumentationGenerator
 from dytopo_autotrace.store.location import open_reader
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +72,12 @@ def command() -> list[str]:
     ]
 
 
+def reference(path: Path = ROOT / "docs" / "api-reference.md") -> None:
+    """Write what this package offers to code."""
+    name = "dytopo_autotrace"
+    asyncio.run(DocumentationGenerator.generate_api_reference(path, name))
+
+
 def main() -> None:
     """Record, then write the pages."""
     parser = argparse.ArgumentParser(description="Make docs/example-swarm.")
@@ -79,6 +88,8 @@ def main() -> None:
     subprocess.run(  # noqa: S603
         [sys.executable, "-m", "dytopo_autotrace", *command()], cwd=ROOT, check=True
     )
+    os.chdir(ROOT)
+    reference()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ FIRST = (
     ("Start", ("index.md", "quickstart.md")),
     ("Use", ("rules.md", "formats.md", "store.md", "living-documentation.md")),
     ("Understand", ("design.md", "weaving.md", "analysis.md", "processes.md", "overhead.md")),
-    ("Extend", ("add-a-rule-pack.md", "add-an-exporter.md", "add-an-analyzer.md")),
+    (
+        "Extend",
+        ("add-a-rule-pack.md", "add-an-exporter.md", "add-an-analyzer.md", "api-reference.md"),
+    ),
     (
         "Example swarm",
         (

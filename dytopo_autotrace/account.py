@@ -123,8 +123,9 @@ def rule_states(installation: agent.Installation) -> Iterator[RuleState]:
         passed_by[form.site.rule] += form.passed_by
     own = {rule.name for rule in ruleset.rules if not rule.origin.pack}
     for rule in ruleset.rules:
-        if rule.origin.pack and rule.name in own:
-            continue  # The user's rule of that name stands in for the pack's.
+        is_stood_in_for = rule.origin.pack and rule.name.rpartition("/")[2] in own
+        if is_stood_in_for and not entries.get(rule.name):
+            continue  # The user's rule of that name took what the pack's is for, or had nothing to take.
         passed, brief = passed_by[rule.name], pipeline.brief[rule.name]
         condition, woven, reason = _condition(
             rule, entries.get(rule.name, ()), modules, calls[rule.name] + passed + brief

@@ -12,7 +12,12 @@ from dytopo_autotrace.analyze.failure_patterns import is_known, suggestions
 from dytopo_autotrace.analyze.findings import DeadAgent, Failure, FailureGroup, Outcomes
 
 AMBIENT_ROLES: Final = frozenset({"health", "io", "memory"})
-_VARYING: Final = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
+_VARYING: Final = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|\b(?:(?=\w*\d)\w+|[0-9a-f]{8,}|tmp[a-z0-9_]{6,})",
+    re.IGNORECASE,
+)
+"""UUIDs, words with a digit, and what has none by chance: long hexadecimal words, temporary files."""
 
 
 def stories(outcomes: Outcomes, ended: str = "") -> tuple[FailureGroup, ...]:

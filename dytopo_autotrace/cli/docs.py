@@ -23,8 +23,15 @@ if TYPE_CHECKING:
     "--runs",
     default=RUNS,
     show_default=True,
+    type=click.IntRange(min=0),
     metavar="N",
     help="How many of the store's runs, the latest; 0 for none.",
+)
+@click.option(
+    "--program",
+    default="",
+    metavar="NAME",
+    help="Whose runs, as it was started; else what the latest run of a swarm was of.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a document is stale.")
 @click.option("--store", metavar="PATH", help="The store to read, instead of .dytopo/traces.db.")
@@ -49,6 +56,7 @@ def command(
     rules: str | None,
     sources: Sequence[str],
     *,
+    program: str = "",
     check: bool,
     content: bool,
 ) -> None:
@@ -58,7 +66,9 @@ def command(
     those in FILES, which `import` can read. What people wrote between keep comments stays.
     """
     try:
-        stale = generate(files, out, runs, store, rules, sources, check=check, content=content)
+        stale = generate(
+            files, out, runs, store, rules, sources, program=program, check=check, content=content
+        )
     except AutotraceError as error:
         raise click.ClickException(str(error)) from error
     if check and stale:
@@ -73,14 +83,21 @@ def generate(
     rules: str | None,
     sources: Sequence[str],
     *,
+    program: str = "",
     check: bool,
     content: bool,
 ) -> int:
     """Write the documents, or with `check` only compare; the number of those that differ."""
     from dytopo_autotrace.documentation import documents, here, write
 
-    given = _read(files) if files else here.stored(store, runs, must_exist=store is not None)
-    swarm, root = here.swarm(rules, sources, given, content=content)
+    remarks: tuple[str, ...] = ()
+    if files and program:
+        raise click.UsageError("--program chooses among the runs of a store; FILES are all taken.")
+    if files:
+        given = _read(files)
+    else:
+        given, remarks = here.stored(store, runs, must_exist=store is not None, program=program)
+    swarm, root = here.swarm(rules, sources, given, content=content, remarks=remarks)
     pages = documents.pages(swarm, out, root)
     if not check:
         write.write(pages)

@@ -50,6 +50,8 @@ class DocumentationGenerator:
     async def generate_api_reference(path: str | os.PathLike[str], module: str) -> None:
         """Write what a module or package offers, read from its source without importing it.
 
+        A module that has an `__all__` is told of by that alone.
+
         Raises:
             AutotraceError: there is no source of that name.
         """
@@ -68,12 +70,12 @@ def _page(path: str, name: str) -> None:
     from dytopo_autotrace.documentation import documents, here, write  # noqa: PLC0415
 
     swarm, root = here.swarm()
-    write.write({path: documents.page(swarm, path, root, documents.RENDERS[name])})
+    write.write({path: documents.alone(swarm, path, root, name)})
 
 
 def _reference(path: str, module: str) -> None:
     from dytopo_autotrace.documentation import documents, here, write  # noqa: PLC0415
 
-    swarm, root = here.swarm()
+    swarm, root = here.swarm(runs=())
     modules = here.modules(module, root)
     write.write({path: documents.reference(swarm, path, root, module, modules)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +28,11 @@ BETWEEN: Final = 140
 LINE: Final = 26
 LINE_CHARACTERS: Final = 30
 BUSY_SHARE: Final = 0.25
-"""Edges that carry this share of the busiest one's traffic, or more, are coloured."""
+BUSY_TIMES: Final = 2
+"""Calls that are this share of the busiest or more, and so many times the median, are coloured.
+
+Where all are alike, none stands out.
+"""
 BUSY_COLOUR: Final = "1"
 MESSAGE_COLOUR: Final = "4"
 
@@ -77,7 +82,8 @@ def document(swarm: Swarm, sources: str, *, include_metrics: bool, before: str =
         for each in swarm.components
     ]
     nodes.append(_legend(swarm, frames.values(), metrics=include_metrics))
-    edges = [_edge(each, boxes, swarm.traffic) for each in swarm.traffic]
+    busy = _busy([each.count for each in swarm.traffic if each.kind == "calls"])
+    edges = [_edge(each, boxes, busy) for each in swarm.traffic]
     kept_nodes, kept_edges = _kept(before, nodes, edges)
     whole = {"nodes": nodes + kept_nodes, "edges": edges + kept_edges}
     return json.dumps(whole, indent="\t", ensure_ascii=False) + "\n"
@@ -139,7 +145,7 @@ def _text(component: Component, sources: str, *, metrics: bool) -> str:
     for function in component.functions[:3]:
         lines.append(str(source_link(function.place, sources, short(function.place))))
     if len(component.functions) > 3:
-        lines.append(f"and {len(component.functions) - 3} more functions")
+        lines.append(f"and {count(len(component.functions) - 3, 'more function')}")
     return "\n".join(lines)
 
 
@@ -188,8 +194,8 @@ def _legend(swarm: Swarm, frames: Iterable[Box], *, metrics: bool) -> dict[str, 
             + ("" if metrics else " Figures were left out.")
         )
         lines.append(
-            "An arrow is calls, or messages where it says so, with how many. Red: at least "
-            f"{BUSY_SHARE:.0%} of the busiest arrow of its kind. Green: messages."
+            "An arrow is calls, or messages where it says so, with how many. Red: calls, at least "
+            f"{BUSY_SHARE:.0%} of the busiest and {BUSY_TIMES} times the median. Green: messages."
         )
     else:
         lines.append("No run is recorded: this is what code and rules alone say.")
@@ -207,12 +213,16 @@ def _legend(swarm: Swarm, frames: Iterable[Box], *, metrics: bool) -> dict[str, 
     }
 
 
-def _edge(
-    traffic: Traffic, boxes: Mapping[str, Box], everything: Sequence[Traffic]
-) -> dict[str, Any]:
+def _busy(counts: Sequence[int]) -> float:
+    """The number of calls from which an edge stands out."""
+    if not counts:
+        return math.inf
+    return max(BUSY_SHARE * max(counts), BUSY_TIMES * statistics.median(counts))
+
+
+def _edge(traffic: Traffic, boxes: Mapping[str, Box], busy: float) -> dict[str, Any]:
     source, target = boxes[traffic.source], boxes[traffic.target]
     from_side, to_side = _sides(source, target, boxes.values(), traffic.kind)
-    most = max(each.count for each in everything if each.kind == traffic.kind)
     edge: dict[str, Any] = {
         "id": _id(f"{traffic.kind} {traffic.source} {traffic.target}"),
         "fromNode": _id(traffic.source),
@@ -223,7 +233,7 @@ def _edge(
     if traffic.kind == "messages":
         edge["color"] = MESSAGE_COLOUR
         return edge | {"label": count(traffic.count, "message")}
-    if traffic.count >= BUSY_SHARE * most:
+    if traffic.count >= busy:
         edge["color"] = BUSY_COLOUR
     return edge | {"label": f"{traffic.count:,}"}
 

@@ -69,11 +69,15 @@ def category(role: str, module: str, qualname: str) -> str:
     """The name of a function's category; what nothing speaks for belongs to the program.
 
     A function inside of another one counts by its own name first: `run_swarm.<locals>.progress` tells of
-    progress, whatever module it is in. A step belongs to what it is a step of.
+    progress, whatever module it is in. A step in there belongs to what it is a step of, one that stands
+    for itself does not: `orchestrator:_llm_call` is on the way to the model.
     """
     if role in _BY_ROLE:
         return _BY_ROLE[role]
-    own = qualname.rpartition(".")[2] if "<locals>" in qualname and role != "step" else ""
+    is_told = ("<locals>" in qualname) != (role == "step") and not (
+        role == "step" and _is_script(module)
+    )
+    own = qualname.rpartition(".")[2] if is_told else ""
     for text in (own, module):
         words = set(re.findall(r"[a-z]+", text.lower()))
         for name, known in _BY_WORD:

@@ -19,6 +19,7 @@ from dytopo_autotrace.documentation.model import (
     Watched,
 )
 from dytopo_autotrace.documentation.recorded import Read
+from dytopo_autotrace.documentation.rounds import reads as reads_of
 from dytopo_autotrace.export.content import without_content
 from dytopo_autotrace.export.values import text
 from dytopo_autotrace.rules.model import NOT_CALLS, ROLES
@@ -115,7 +116,7 @@ def key_of(read: Read, span: Span) -> str:
 
 def _messages(read: Read) -> Iterator[tuple[str, str]]:
     """Messages as rounds tell of them, a pair each; else as span links do."""
-    routed = [each for each in read.run.rounds if each.edges is not None]
+    routed = [each for each in read.run.rounds if each.is_routed]
     for each in routed:
         for edge in each.edges or ():
             if not edge.cut:
@@ -124,8 +125,8 @@ def _messages(read: Read) -> Iterator[tuple[str, str]]:
         return
     agents = read.index.owners.agents
     for span in read.index.tree.spans:
-        for linked in read.index.linked(span):
-            yield text(agents[linked.id]), text(agents[span.id])
+        for sender in reads_of(read.index, span) or ():
+            yield sender, text(agents[span.id])
 
 
 def _name(read: Read, span: Span) -> tuple[str, str]:

@@ -40,12 +40,14 @@ def gather(
     runs: Sequence[Recorded],
     *,
     content: bool = False,
+    remarks: Sequence[str] = (),
 ) -> Swarm:
     """All that is known.
 
     Args:
         runs: the latest first.
         content: whether what was said, prompts and answers, may appear in the documents.
+        remarks: what is to be said of the choice of runs.
     """
     sources = Sources(program.root)
     watched = _watched(ruleset, program, sources)
@@ -59,16 +61,21 @@ def gather(
         rule_file="" if ruleset.origin.pack else sources.place(ruleset.origin.file, 1).file,
         watched=watched,
         modules=_modules(watched, sources),
-        own=tuple(
-            sources.offered(name, os.path.join(PACKAGE, file)) for name, file in PUBLIC.items()
-        ),
+        own=offered(sources),
         components=parts,
         traffic=components.traffic(parts, reads),
         runs=told,
         troubles=troubles.troubles(told),
         routing=recorded.routing(reads),
         samples=recorded.samples(reads, content=content),
-        remarks=_remarks(ruleset, watched, told, sources),
+        remarks=(*remarks, *_remarks(ruleset, watched, told, sources)),
+    )
+
+
+def offered(sources: Sources) -> tuple[Module, ...]:
+    """This package's own public modules, each with what it offers."""
+    return tuple(
+        sources.offered(name, os.path.join(PACKAGE, file)) for name, file in PUBLIC.items()
     )
 
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
+from dytopo_autotrace.analyze.wording import count, listing
 from dytopo_autotrace.documentation import RUNS
-from dytopo_autotrace.documentation.gather import PACKAGE, Program, gather
+from dytopo_autotrace.documentation.gather import PACKAGE, PUBLIC, Program, gather, offered
 from dytopo_autotrace.documentation.model import Module, Recorded, Source, Swarm
 from dytopo_autotrace.documentation.source import Sources
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.rules.load import load
 from dytopo_autotrace.store.location import DEFAULT, locate, open_reader, short_id
 
+if TYPE_CHECKING:
+    from dytopo_autotrace.collect.records import RunRecords
+    from dytopo_autotrace.store.model import RunInfo
+
+MOST_LOOKED_AT: Final = 20
+"""Runs that are read to find one of a swarm."""
+SWARM_ROLES: Final = frozenset({"orchestrator", "worker"})
 TOPS = (".git", "pyproject.toml", "setup.cfg", "setup.py")
 """What the top of a repository has in it."""
 
@@ -24,6 +34,7 @@ def swarm(
     runs: Sequence[Recorded] | None = None,
     *,
     content: bool = False,
+    remarks: Sequence[str] = (),
 ) -> tuple[Swarm, str]:
     """All that is known in the working directory, and the root that links are made relative to.
 
@@ -32,38 +43,100 @@ def swarm(
         sources: scripts and directories to look for code in; else the script of the latest run,
             the working directory and its `src`.
         runs: what to document; else the latest in the store.
+        remarks: what is to be said of the choice of them.
     """
     directory = os.getcwd()
     root = top(directory)
-    chosen = stored(None, RUNS, must_exist=False) if runs is None else runs
+    if runs is None:
+        runs, remarks = stored(None, RUNS, must_exist=False)
     ruleset = load(rules, cwd=directory, environ=os.environ)
-    program = _program(directory, root, sources, chosen)
-    return gather(ruleset, program, chosen, content=content), root
+    program = _program(directory, root, sources, runs)
+    return gather(ruleset, program, runs, content=content, remarks=remarks), root
 
 
-def stored(store: str | None, number: int, *, must_exist: bool) -> list[Recorded]:
-    """The latest runs of a store; none where there is no store.
+def stored(
+    store: str | None, number: int, *, must_exist: bool, program: str = ""
+) -> tuple[list[Recorded], tuple[str, ...]]:
+    """The latest runs of one program in a store, and what was left out; none where there is no store.
+
+    Args:
+        program: as it was started, its file's name will do; else that of the latest run in which
+            something orchestrated or worked, so that no script that was run once takes its place.
 
     Raises:
         StoreError: the store cannot be read, or was asked for by name and is not there.
+        AutotraceError: no run of the program that was asked for is in the store.
     """
     location = locate(store, os.getcwd())
     if location is None or number < 1:
-        return []
+        return [], ()
     if not must_exist and not os.path.exists(location):
-        return []
+        return [], ()
     shown = "" if location == os.path.join(os.getcwd(), DEFAULT) else store or location
     reader = open_reader(location)
     try:
         infos = reader.runs()
-        latest = sorted(infos, key=lambda info: -info.start.started_unix_ns)[:number]
-        return [
-            Recorded(Source(short_id(info, infos), store=shown), reader.load(info.start.run_id))
-            for info in latest
-            if info.status != "running"
+        latest = sorted(
+            (info for info in infos if info.status != "running"),
+            key=lambda info: -info.start.started_unix_ns,
+        )
+        loaded: dict[str, RunRecords] = {}
+
+        def records(info: RunInfo) -> RunRecords:
+            run_id = info.start.run_id
+            if run_id not in loaded:
+                loaded[run_id] = reader.load(run_id)
+            return loaded[run_id]
+
+        chosen = (
+            _asked_for(latest, program) if program else _swarms(latest, MOST_LOOKED_AT, records)
+        )
+        mine = [info for info in latest if _started(info) in chosen]
+        found = [
+            Recorded(Source(short_id(info, infos), store=shown), records(info))
+            for info in mine[:number]
         ]
+        return found, _left_out(latest, chosen)
     finally:
         reader.close()
+
+
+def _swarms(
+    latest: Sequence[RunInfo], most: int, records: Callable[[RunInfo], RunRecords]
+) -> set[str]:
+    """The program of the latest run with an orchestrator or a worker; of the latest at all if none has."""
+    for info in latest[:most]:
+        if any(span.role in SWARM_ROLES for span in records(info).spans):
+            return {_started(info)}
+    return {_started(info) for info in latest[:1]}
+
+
+def _asked_for(latest: Sequence[RunInfo], program: str) -> set[str]:
+    names = {_started(info) for info in latest}
+    found = {name for name in names if program in (name, os.path.basename(name))}
+    if not found:
+        known = ", ".join(sorted(names)) or "none"
+        raise AutotraceError(
+            f"--program {program}: no run of it is in the store. Programs that are: {known}."
+        )
+    return found
+
+
+def _started(info: RunInfo) -> str:
+    """What was started, without its arguments."""
+    start = info.start
+    return start.argv[0] if start.argv else start.script or start.service
+
+
+def _left_out(latest: Sequence[RunInfo], chosen: set[str]) -> tuple[str, ...]:
+    others = Counter(_started(info) for info in latest if _started(info) not in chosen)
+    if not others:
+        return ()
+    said = listing(
+        [f"{count(number, 'run')} of {name}" for name, number in others.most_common()], 6
+    )
+    verb = "is" if sum(others.values()) == 1 else "are"
+    return (f"In the same store, {said} {verb} left out. --program names another one.",)
 
 
 def top(directory: str) -> str:
@@ -79,19 +152,23 @@ def top(directory: str) -> str:
 
 
 def modules(name: str, root: str) -> tuple[Module, ...]:
-    """A module or package by its name, with all public modules below it.
+    """A module or package by its name, with all public modules below it; of this one what it offers.
+
+    A module that says in `__all__` what it offers is told of by that alone.
 
     Raises:
         AutotraceError: no source of that name is found.
     """
     read = Sources(root)
+    if name == next(iter(PUBLIC)):
+        return offered(read)
     parts = name.split(".")
     for base in dict.fromkeys((*_directories(os.getcwd()), os.path.dirname(PACKAGE), *sys.path)):
         path = os.path.join(base or os.curdir, *parts)
         if os.path.isfile(f"{path}.py"):
-            return (read.module(name, f"{path}.py"),)
+            return (read.offered(name, f"{path}.py"),)
         if os.path.isdir(path):
-            found = tuple(read.module(each, file) for each, file in _below(name, path))
+            found = tuple(read.offered(each, file) for each, file in _below(name, path))
             if found:
                 return found
     raise AutotraceError(

@@ -12,6 +12,7 @@ from dytopo_autotrace.errors import AutotraceError
 _MARK: Final = re.compile(r"\s*<!--\s*(/?)keep:\s*(.*?)\s*-->\s*$")
 _STANDS_FOR: Final = "\0"
 _HEADING: Final = re.compile(r"#{1,6} ")
+_ANCHOR: Final = re.compile(r'<a id="[^"]*"></a>')
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +104,27 @@ def split(text: str, name: str) -> tuple[str, tuple[Kept, ...]]:
 
 
 def _insert(generated: str, sections: tuple[Kept, ...]) -> str:
-    """Put sections where their slot is, else after the line they stood after, else where it ends.
+    """Put sections where their slot is, else after the line they stood after, else where the page ends.
 
-    Until the page is whole a section is one line that stands for it, so that nothing is done to what is
+    What goes there says which heading it was under, so that nobody takes it to be about another. Until the page is whole a section is one line that stands for it, so that nothing is done to what is
     inside, and nothing put there.
     """
     lines = generated.split("\n")
+    said: list[tuple[str, ...]] = []
     for number, section in enumerate(sections):
+        said.append(section.lines)
         slot = _slot(lines, section.name)
         if slot is not None:
             lines[slot[0] : slot[1] + 1] = [f"{_STANDS_FOR}{number}"]
         else:
             at = _after(lines, section)
+            if at is None:
+                at = len(lines)
+                said[number] = _with_origin(section)
             lines[at:at] = ["", f"{_STANDS_FOR}{number}", ""]
     whole = tidy("\n".join(lines)).split("\n")
     return "\n".join(
-        "\n".join(sections[int(line[1:])].lines) if line.startswith(_STANDS_FOR) else line
-        for line in whole
+        "\n".join(said[int(line[1:])]) if line.startswith(_STANDS_FOR) else line for line in whole
     )
 
 
@@ -130,8 +135,15 @@ def _slot(lines: list[str], name: str) -> tuple[int, int] | None:
     return (begin, end) if begin is not None and end is not None else None
 
 
-def _after(lines: list[str], section: Kept) -> int:
-    """The index at which a section without a slot goes."""
+def _with_origin(section: Kept) -> tuple[str, ...]:
+    """The lines of a section whose heading is gone: the first of them says which it was."""
+    first, *rest = section.lines
+    heading = _ANCHOR.sub("", section.heading.lstrip("# "))
+    return (first, f"*Was under: {heading}*", *([""] if any(rest[:-1]) else []), *rest)
+
+
+def _after(lines: list[str], section: Kept) -> int | None:
+    """The index at which a section without a slot goes, None if its heading is gone."""
     fence = ""
     headings: list[int] = []
     free: list[int] = []
@@ -143,7 +155,7 @@ def _after(lines: list[str], section: Kept) -> int:
                 headings.append(index)
     begin = next((i for i in headings if lines[i] == section.heading), None)
     if begin is None:
-        return len(lines)
+        return None if section.heading else len(lines)
     end = next((i for i in headings if i > begin), len(lines))
     same = [i for i in free if begin <= i < end and lines[i] == section.line]
     at = same[-1] + 1 if same else end

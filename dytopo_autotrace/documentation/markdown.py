@@ -7,6 +7,7 @@ to escape is not possible, forgetting to say that something is Markdown shows at
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ _LINE_START: Final = re.compile(r"^([-+#])|^(\d{1,9})([.)])(?=\s|$)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _RUNS: Final = re.compile(r"`+")
-_WORDS: Final = re.compile(r"\W+")
+_WORDS: Final = re.compile(r"[^a-z0-9]+")
 
 
 class Markdown(str):
@@ -100,8 +101,20 @@ def short(place: Place) -> str:
 
 
 def slug(heading: str) -> str:
-    """The name of an anchor that is the same wherever the page is read: letters, digits, dashes."""
-    return _WORDS.sub("-", heading.lower()).strip("-") or "section"
+    """The name of an anchor that is the same wherever the page is read: letters, digits, dashes.
+
+    What has other letters than ASCII's is told apart by a digest.
+    """
+    words = _WORDS.sub("-", heading.lower()).strip("-")
+    if heading.isascii() and words:
+        return words
+    digest = hashlib.sha256(heading.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{words}-{digest}".lstrip("-")
+
+
+def anchored(name: str) -> Markdown:
+    """A place to link to, to stand in a heading: who makes a page makes anchors of headings in many ways."""
+    return Markdown(f'<a id="{name}"></a>')
 
 
 def clean(value: object) -> str:
@@ -129,10 +142,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        code=code, block=block, prose=prose, paragraphs=paragraphs, slug=lambda s: Markdown(slug(s))
-    )
-    environment.globals.update(link=link)
+    environment.filters.update(code=code, block=block, prose=prose, paragraphs=paragraphs)
+    environment.globals.update(link=link, anchored=anchored)
     return environment
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from dytopo_autotrace.analyze.findings import FailureGroup, LongPole, Recommendation, SlowAgent
+from dytopo_autotrace.analyze.findings import FailureGroup
 from dytopo_autotrace.analyze.summary import RunSummary
 from dytopo_autotrace.collect.records import RunRecords
 from dytopo_autotrace.collect.span import Span
@@ -145,6 +145,10 @@ class Edge:
     cut: bool = False
     """Taken out again to break a cycle."""
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        return self.source, self.target
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -158,13 +162,17 @@ class Round:
     ended: bool
     """The manager ended the run in it."""
     edges: tuple[Edge, ...] | None
-    """None where no router ran."""
+    """As a router captured them, else as calls captured whom they read; None where neither did."""
     isolated: tuple[str, ...]
     agents: tuple[str, ...]
     routed: str
     """The operation that routed, `""` for none."""
     unread: int = 0
     """Entries of the captured edges that could not be read, or were cut off."""
+    is_routed: bool = False
+    """A router captured the edges."""
+    unsaid: tuple[str, ...] = ()
+    """Agents of which a call did not say whom it read, where no router did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,23 +224,30 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """The same story of failure, in however many runs it happened."""
+    """The same story of failure, in however many runs it happened.
 
+    What is said of it is a text, and the name of the run that it is true of: `""` for all.
+    """
+
+    title: str
+    """What tells it from every other."""
     group: FailureGroup
+    """As the run has it that had it most."""
+    told: Run
+    """That run."""
     runs: tuple[Run, ...]
     count: int
     of_runs: int
+    agents: tuple[str, ...]
+    """Of all runs, as are the rounds; whose failures most of them are first."""
+    rounds: tuple[str, ...]
+    deaths: tuple[str, ...]
+    """Who is dead of it, in words."""
+    cause: tuple[str, str]
+    where: tuple[str, str]
+    became: tuple[str, str]
     recoveries: tuple[str, ...]
     """What rescued it, in words, with how often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Something slow, in however many runs it was seen."""
-
-    title: str
-    runs: tuple[Run, ...]
-    found: tuple[SlowAgent | LongPole | Recommendation, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The rounds of a run and who could send to whom in each, from what is recorded.
+"""The rounds of a run and who could send to whom in each, or who read whom, from what is recorded.
 
 `rounds` is the one place that decides this: everything else reads its values.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.collect.span import RECEIVES, Span
 from dytopo_autotrace.documentation.model import Edge, Round
 from dytopo_autotrace.export.run import Run
 from dytopo_autotrace.export.values import plain, text
@@ -37,7 +37,11 @@ def _round(run: Run, number: str, spans: list[Span]) -> Round:
         for span in spans
         if span.role == "router" and isinstance(span.metadata.get(EDGES_KEY), (list, tuple))
     ]
+    edges: tuple[Edge, ...] | None
     edges, unread = _edges(routers, _cut(spans))
+    unsaid: tuple[str, ...] = ()
+    if not routers:
+        edges, unsaid = _read(run, spans)
     managers = [span for span in spans if span.role == "manager"]
     workers = [run.owners.agents[span.id] for span in spans if span.role == "worker"]
     return Round(
@@ -47,7 +51,7 @@ def _round(run: Run, number: str, spans: list[Span]) -> Round:
         seconds=(max(map(run.tree.end_ns, spans)) - start) / 1e9,
         goal=text(managers[0].metadata.get("goal") or "") if managers else "",
         ended=any(span.metadata.get("terminate") is True for span in managers),
-        edges=edges if routers else None,
+        edges=edges,
         isolated=tuple(
             text(each)
             for span in routers[-1:]
@@ -57,7 +61,39 @@ def _round(run: Run, number: str, spans: list[Span]) -> Round:
         agents=tuple(dict.fromkeys(filter(None, map(text, workers)))),
         routed=routers[-1].operation if routers else "",
         unread=unread,
+        is_routed=bool(routers),
+        unsaid=unsaid,
     )
+
+
+def reads(run: Run, span: Span) -> tuple[str, ...] | None:
+    """Agents whose recorded output a call read, None if nothing of the kind was captured."""
+    # An orchestrator's link leads to the call around it, which it read nothing of.
+    links = run.linked(span) if span.parent or span.role != "orchestrator" else ()
+    if not links and not isinstance(span.metadata.get(RECEIVES), (list, tuple)):
+        return None
+    me = text(run.owners.agents[span.id])
+    senders = (text(run.owners.agents[each.id]) for each in links)
+    return tuple(dict.fromkeys(sender for sender in senders if sender and sender != me))
+
+
+def _read(run: Run, spans: Sequence[Span]) -> tuple[tuple[Edge, ...] | None, tuple[str, ...]]:
+    """The messages that were read, as edges without a weight, and agents who did not say all."""
+    found: dict[tuple[str, str], Edge] = {}
+    unsaid: dict[str, None] = {}
+    is_captured = False
+    for span in spans:
+        agent = text(run.owners.agents[span.id])
+        senders = reads(run, span)
+        named = span.metadata.get(RECEIVES)
+        names = set(map(text, named)) if isinstance(named, (list, tuple)) else set()
+        if span.role == "worker" and (senders is None or names - {agent, *senders}):
+            unsaid[agent] = None
+        is_captured = is_captured or senders is not None
+        for sender in senders or ():
+            if agent:
+                found[sender, agent] = Edge(sender, agent, None)
+    return (tuple(found.values()) if is_captured else None), tuple(filter(None, unsaid))
 
 
 def _edges(routers: Sequence[Span], cut: set[tuple[str, str]]) -> tuple[tuple[Edge, ...], int]:

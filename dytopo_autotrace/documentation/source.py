@@ -204,7 +204,7 @@ def _is_value(member: Any) -> bool:
 
 
 def _function(found: Any, module: str, owner: str, where: Place) -> Function:
-    line = found.lineno or 1
+    line = _line(found)
     if found.is_attribute:  # a property
         returns = f" -> {found.annotation}" if found.annotation else ""
         kind, signature = "property", f"{found.name}{returns}"
@@ -216,6 +216,13 @@ def _function(found: Any, module: str, owner: str, where: Place) -> Function:
         signature = _signature(found)
     qualname = f"{owner}.{found.name}" if owner else found.name
     return Function(module, qualname, replace(where, line=line), kind, signature, _doc(found))
+
+
+def _line(found: Any) -> int:
+    """The line of the `def`, as everything else has it: griffe's is that of the first decorator."""
+    line = found.lineno or 1
+    decorators = getattr(found, "decorators", None) or ()
+    return max(line, *((each.endlineno or 0) + 1 for each in decorators)) if decorators else line
 
 
 def _class(found: Any, module: str, where: Place) -> Class:
@@ -230,7 +237,7 @@ def _class(found: Any, module: str, where: Place) -> Class:
         if each.is_attribute and "property" not in each.labels
     )
     bases = tuple(str(base) for base in found.bases)
-    place = replace(where, line=found.lineno or 1)
+    place = replace(where, line=_line(found))
     return Class(found.name, place, bases, _doc(found), tuple(functions), values)
 
 

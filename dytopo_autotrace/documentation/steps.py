@@ -8,12 +8,24 @@ from typing import Final
 
 from dytopo_autotrace.analyze.propagation import is_failed
 from dytopo_autotrace.collect.span import Span
+from dytopo_autotrace.documentation import rounds
 from dytopo_autotrace.documentation.model import Round
 from dytopo_autotrace.export.run import Run
 from dytopo_autotrace.export.values import text
 
 ACTORS: Final = ("manager", "router", "worker", "governance", "verifier", "tool")
 """Roles whose calls are steps of a round; what they call in turn is told with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Calls of a tool in a row by one actor, all of them ended alike."""
+
+    tool: str
+    seconds: float
+    """Of the longest."""
+    failed: str
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Call:
     """The step that made the call, `""` if the orchestrator itself did."""
     reads: tuple[tuple[str, float | None], ...] = ()
     """Whose output it was sent, with the weight of the edge."""
+    uses: tuple[Use, ...] = ()
+    """The tools that it called, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +89,14 @@ def _folded(found: Sequence[Step]) -> Iterator[Step]:
             held.within,
             held.failed,
         )
-        if held is not None and alike and len(step.calls) == 1 and not call.model_calls:
+        is_small = len(step.calls) == 1 and not (call.model_calls or call.uses or call.reads)
+        if held is not None and alike and is_small:
             held = replace(held, times=held.times + 1, seconds=max(held.seconds, call.seconds))
             continue
         if held is not None:
             yield Step((held,))
             held = None
-        if len(step.calls) == 1 and not call.model_calls:
+        if is_small:
             held = call
         else:
             yield step
@@ -117,15 +132,8 @@ def _call(run: Run, told: Round, span: Span, routed_at: int | None) -> Call:
         for key in ("tokens_in", "tokens_out"):
             value = each.metadata.get(key)
             tokens += value if isinstance(value, int) and not isinstance(value, bool) else 0
-    was_sent = span.role == "worker" and routed_at is not None and span.start_ns > routed_at
-    received = span.metadata.get("messages")
-    reads = tuple(
-        (edge.source, edge.weight)
-        for edge in told.edges or ()
-        if was_sent and received and edge.target == agent and not edge.cut
-    )
     return Call(
-        actor=agent if span.role in ("worker", "manager", "tool") else span.role,
+        actor=_actor(span, agent),
         role=span.role,
         operation=text(span.operation),
         seconds=run.tree.seconds(span),
@@ -134,8 +142,59 @@ def _call(run: Run, told: Round, span: Span, routed_at: int | None) -> Call:
         tokens=tokens,
         failed=_failure(span),
         within=_step_around(run, span),
-        reads=reads,
+        reads=_reads(run, told, span, agent, routed_at),
+        uses=_uses(run, span),
     )
+
+
+def _actor(span: Span, agent: str) -> str:
+    if span.role == "tool":
+        return text(span.operation)
+    return agent if span.role in ("worker", "manager") else span.role
+
+
+def _reads(
+    run: Run, told: Round, span: Span, agent: str, routed_at: int | None
+) -> tuple[tuple[str, float | None], ...]:
+    """Whose output a call read: as it captured itself, else as a router said, if it got messages."""
+    weights = {edge.source: edge.weight for edge in told.edges or () if edge.target == agent}
+    said = rounds.reads(run, span)
+    if said is not None:
+        return tuple((sender, weights.get(sender)) for sender in said)
+    was_sent = span.role == "worker" and routed_at is not None and span.start_ns > routed_at
+    if not was_sent or not span.metadata.get("messages"):
+        return ()
+    return tuple(
+        (edge.source, edge.weight)
+        for edge in told.edges or ()
+        if edge.target == agent and not edge.cut
+    )
+
+
+def _uses(run: Run, span: Span) -> tuple[Use, ...]:
+    """The tools called below a call; what a tool calls in turn is its own doing."""
+    found: list[Use] = []
+    for each in sorted(_tools(run, span), key=lambda tool: (tool.start_ns, tool.id)):
+        use = Use(text(each.operation), run.tree.seconds(each), _failure(each))
+        last = found[-1] if found else None
+        if last is not None and (last.tool, last.failed) == (use.tool, use.failed):
+            took = max(last.seconds, use.seconds)
+            found[-1] = replace(last, seconds=took, times=last.times + 1)
+        else:
+            found.append(use)
+    return tuple(found)
+
+
+def _tools(run: Run, span: Span) -> list[Span]:
+    found: list[Span] = []
+    stack = [] if span.role == "tool" else [*run.tree.children_of(span)]
+    while stack:
+        each = stack.pop()
+        if each.role == "tool":
+            found.append(each)
+        else:
+            stack.extend(run.tree.children_of(each))
+    return found
 
 
 def _step_around(run: Run, span: Span) -> str:

@@ -7,6 +7,7 @@ rule, a pack's for instance, may match in its stead; a file that cannot be read 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dytopo_autotrace.errors import Fault, nearest
@@ -16,7 +17,7 @@ from dytopo_autotrace.rules.lines import locate
 from dytopo_autotrace.rules.model import Capture, Keeping, Origin, Rule, RuleSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["DEFAULT_PACK", "available_packs", "load", "rule_from"]
 
@@ -71,6 +72,7 @@ def _ruleset(document: Document) -> RuleSet:
             shipped += rules
             faults += pack_faults
     own = builder.rules(document.values, shipped)
+    shipped = _told_apart(own, shipped)
     return RuleSet(
         origin=Origin(document.file),
         service=settings.get("service", ""),
@@ -86,6 +88,20 @@ def _ruleset(document: Document) -> RuleSet:
         packs=tuple(packs),
         faults=(*sorted(builder.faults, key=lambda fault: fault.line or 0), *faults),
     )
+
+
+def _told_apart(own: Sequence[Rule], shipped: Sequence[Rule]) -> list[Rule]:
+    """The rules of packs, those by a name that an earlier rule has as `pack/name`.
+
+    Spans say by name whose they are.
+    """
+    taken = {rule.name for rule in own}
+    found = []
+    for rule in shipped:
+        name = rule.name if rule.name not in taken else f"{rule.origin.pack}/{rule.name}"
+        taken.add(name)
+        found.append(replace(rule, name=name))
+    return found
 
 
 def _pack(name: str) -> tuple[tuple[Rule, ...], tuple[Fault, ...]]:

@@ -29,9 +29,10 @@ def lines_outside_code(file):
 
 
 def anchors(file):
-    """The anchors of a page's headings as GitHub makes them."""
+    """The anchors of a page's headings as GitHub makes them, and those that it has itself."""
     found = set()
     for line in lines_outside_code(file):
+        found.update(re.findall(r'<a id="([^"]+)"></a>', line))
         if heading := re.match(r"#{1,6} (.+)", line):
             words = re.sub(r"[^\w\- ]", "", heading[1].strip().lower())
             found.add(words.replace(" ", "-"))

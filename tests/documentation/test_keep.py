@@ -31,6 +31,13 @@ def wrapped(name, lines):
     return "\n".join([f"<!-- keep: {name} -->", *lines, f"<!-- /keep: {name} -->"])
 
 
+def without_origin(lines):
+    """The lines of a section without that which says what it was under."""
+    if not lines[1].startswith("*Was under: "):
+        return lines
+    return (lines[0], *lines[3 if not lines[2] and len(lines) > 4 else 2 :])
+
+
 def with_sections(page, sections, draw):
     """The page with sections put between its lines, never inside of code."""
     lines = page.rstrip("\n").split("\n")
@@ -56,12 +63,15 @@ def test_nothing_changes_when_only_sections_were_added(page, sections, data):
 
 @given(PAGES, PAGES, SECTIONS, st.data())
 def test_every_section_survives_every_change(before, after, sections, data):
-    """Whatever becomes of the page, each section is in it once, as it was written."""
+    """Whatever becomes of the page, each section is in it once, as it was written.
+
+    One whose heading is gone has a line before it that says which it was.
+    """
     edited = with_sections(before, sections, data.draw)
     merged = merge(after, edited, "page")
     bare, found = split(merged, "page")
 
-    assert {each.name: each.lines for each in found} == {
+    assert {each.name: without_origin(each.lines) for each in found} == {
         f"s{number}": tuple("\n".join(wrapped(f"s{number}", section).split("\n")).split("\n"))
         for number, section in enumerate(sections)
     }
@@ -83,6 +93,15 @@ def test_a_section_stays_at_its_line():
     after = "# New\n\nother\n\n# A\n\nfirst\n\nchanged\n"
 
     assert merge(after, before, "page") == f"# New\n\nother\n\n# A\n\nfirst\n\n{mine}\n\nchanged\n"
+
+
+def test_a_section_whose_heading_is_gone_says_which_it_was():
+    """What was written about a failure that is told no more is not taken for words about another."""
+    before = f'# A\n\n### <a id="x"></a>Failure of x\n\n{wrapped("mine", ["Mine."])}\n'
+    after = "# A\n\n### Failure of y\n\ntext\n\n## Notes\n"
+    told = wrapped("mine", ["*Was under: Failure of x*", "", "Mine."])
+
+    assert merge(after, before, "page") == f"{after}\n{told}\n"
 
 
 def test_a_slot_is_filled_where_it_is():

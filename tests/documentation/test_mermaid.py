@@ -74,7 +74,7 @@ def test_every_diagram_on_the_pages_can_be_drawn(mermaid):
 @given(st.lists(st.tuples(STEPS, NAMES), min_size=20, max_size=60))
 def test_no_name_breaks_a_sequence_diagram(mermaid, given_):
     """Whatever agents and operations are called, the diagram parses."""
-    texts = [diagrams.sequence(steps, name) for steps, name in given_]
+    texts = [diagrams.sequence(steps, name).text for steps, name in given_]
     faults = mermaid(texts)
 
     assert [(text, fault) for text, fault in zip(texts, faults, strict=True) if fault] == []
@@ -88,7 +88,7 @@ def test_no_name_breaks_a_topology(mermaid, given_):
         Round("1", (), 0, 1.0, "", False, tuple(edges), tuple(alone), (), "route")
         for edges, alone in given_
     ]
-    texts = [diagrams.topology(each) for each in rounds]
+    texts = [diagrams.topology(each).text for each in rounds]
     faults = mermaid(texts)
 
     assert [(text, fault) for text, fault in zip(texts, faults, strict=True) if fault] == []

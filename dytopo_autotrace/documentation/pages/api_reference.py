@@ -16,12 +16,10 @@ class Part:
 
     title: str
     modules: tuple[Module, ...]
-    brief: bool = False
-    """Names, signatures and first sentences only."""
 
 
 def api_reference(swarm: Swarm, sources: str) -> str:
-    """The watched modules, and this package's own public ones."""
+    """The watched modules, and this package's own public ones in short."""
     rules = {
         (each.module, each.qualname): watched.rule.name
         for watched in swarm.watched
@@ -36,10 +34,12 @@ def api_reference(swarm: Swarm, sources: str) -> str:
         swarm,
         sources,
         f"{swarm.service}: API reference",
-        "The public functions and classes of every module in which a rule watches something, and "
-        "those of dytopo-autotrace itself, read from the source without importing it.",
-        (Part("Watched modules", swarm.modules), Part("dytopo-autotrace", swarm.own, brief=True)),
+        "The public functions and classes of every module in which a rule watches something, read "
+        "from the source without importing it.",
+        (Part("Watched modules", swarm.modules),),
         note,
+        own=swarm.own,
+        remarks=[each for each in swarm.remarks if not each.startswith("No run is recorded")],
     )
 
 
@@ -62,8 +62,9 @@ def _page(
     intro: str,
     parts: tuple[Part, ...],
     watched: Callable[[Function], Markdown],
+    own: Sequence[Module] = (),
+    remarks: Sequence[str] = (),
 ) -> str:
-    remarks = [each for each in swarm.remarks if not each.startswith("No run is recorded")]
     return common.page(
         "api-reference.md.jinja",
         swarm,
@@ -72,5 +73,6 @@ def _page(
         intro=intro,
         parts=parts,
         watched=watched,
+        own=own,
         remarks=remarks,
     )

@@ -5,15 +5,30 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from dytopo_autotrace.analyze.wording import count, seconds
 from dytopo_autotrace.documentation import markdown
-from dytopo_autotrace.documentation.markdown import Markdown, code, paragraphs, prose, source_link
-from dytopo_autotrace.documentation.model import Run, Swarm
+from dytopo_autotrace.documentation.markdown import (
+    Markdown,
+    code,
+    paragraphs,
+    prose,
+    slug,
+    source_link,
+)
+from dytopo_autotrace.documentation.model import Run, Swarm, Trouble
 
 PROGRAM = "dytopo-autotrace"
+PATHS: Final[Mapping[str, str]] = {
+    "architecture": "architecture/system-overview.md",
+    "troubleshooting": "operations/troubleshooting.md",
+    "observability": "OBSERVABILITY.md",
+    "api": "api-reference.md",
+    "canvas": "overview-obsidian.canvas",
+}
+"""Where documents go below their directory; they link to each other by these paths."""
 
 
 def page(template: str, swarm: Swarm, sources: str, **values: Any) -> str:
@@ -89,6 +104,18 @@ def _dedent(doc: str) -> str:
     import inspect  # noqa: PLC0415 - it is large, and used here alone
 
     return inspect.cleandoc(doc)
+
+
+def failure_anchor(each: Trouble) -> str:
+    """Where `operations/troubleshooting.md` tells of a failure."""
+    return f"failure-{slug(each.title)}"
+
+
+def has_routing(swarm: Swarm) -> bool:
+    """Whether anything routes, as far as rules, code and runs say."""
+    return bool(swarm.routing.rows) or any(
+        each.role == "router" and (each.functions or each.figures) for each in swarm.components
+    )
 
 
 # --- Commands -------------------------------------------------------------------------------------

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dytopo_autotrace.documentation.markdown import Markdown, code, source_link
+from dytopo_autotrace.documentation.markdown import Markdown, code, slug, source_link
 from dytopo_autotrace.documentation.model import Function, Place, Run, Sample, Swarm, Watched
 from dytopo_autotrace.documentation.pages import common
 from dytopo_autotrace.export.formats import FORMATS
 from dytopo_autotrace.rules.model import Rule
 
 MOST_FUNCTIONS = 12
+MOST_IN_QUERY = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Told:
     """A rule as the page tells it; one that neither code nor runs know is only named."""
 
     rule: Rule
+    anchor: str
     shown: bool
     origin: Markdown
     watches: str
@@ -64,13 +68,17 @@ def observability(swarm: Swarm, sources: str) -> str:
 
 def _watch(swarm: Swarm) -> str:
     rules = f" --rules {shlex.quote(swarm.rule_file)}" if swarm.rule_file else ""
-    return f"python -m dytopo_autotrace{rules} {shlex.quote(_script(swarm))}"
+    return f"python -m dytopo_autotrace{rules} {_program(swarm)}"
 
 
-def _script(swarm: Swarm) -> str:
+def _program(swarm: Swarm) -> str:
+    """What the launcher takes: the script, or the module that ran as one."""
     for run in swarm.runs:
-        if run.summary.argv and run.summary.argv[0].endswith(".py"):
-            return run.summary.argv[0]
+        started = run.summary.argv[0] if run.summary.argv else ""
+        if started.endswith(".py"):
+            return shlex.quote(started)
+        if started and all(part.isidentifier() for part in started.split(".")):
+            return f"-m {started}"
     return "your_swarm.py"
 
 
@@ -82,12 +90,12 @@ def _told(watched: Watched, swarm: Swarm, sources: str, samples: Mapping[str, Sa
         for state in run.summary.rules
         if state.name == rule.name and state.origin.startswith("pack ") == bool(rule.origin.pack)
     )
-    first = next(each for each in swarm.ruleset.rules if each.name == rule.name)
-    sample = samples.get(rule.name) if first is rule else None
+    sample = samples.get(rule.name)
     known = bool(watched.functions or watched.shadowed or calls or sample)
     operations = _operations(watched, samples)
     return Told(
         rule=rule,
+        anchor=f"rule-{slug(rule.name)}",
         shown=known or not rule.origin.pack,
         origin=_origin(rule, swarm, sources),
         watches=_watches(watched),
@@ -97,7 +105,7 @@ def _told(watched: Watched, swarm: Swarm, sources: str, samples: Mapping[str, Sa
         doubts=watched.doubts[:5],
         captures=tuple(_captures(rule)),
         operations=common.codes(operations, 6),
-        query=_query(rule),
+        query=_query(() if rule.adds_to or rule.ends else operations),
         command=_command(swarm.runs[sample.run], sample) if sample else "",
         sample=sample,
     )
@@ -120,10 +128,19 @@ def _origin(rule: Rule, swarm: Swarm, sources: str) -> Markdown:
 
 
 def _captures(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Everything that is kept of arguments and results, and the expression that says what."""
     if rule.agent is not None:
         yield "agent", rule.agent.text
-    for name, expression in rule.attributes.items():
+    for name, expression in (*rule.attributes.items(), *rule.topology.items()):
         yield name, expression.text
+    if rule.scope is not None:
+        yield f"key of the scope {rule.scope.opens}", rule.scope.key.text
+    for metric in rule.metrics:
+        yield f"metric {metric.name}", metric.value.text
+        for label, expression in metric.labels.items():
+            yield f"{label} of metric {metric.name}", expression.text
+    for observer in filter(None, (rule.on_start, rule.on_end)):
+        yield "what it adds", observer
 
 
 def _operations(watched: Watched, samples: Mapping[str, Sample]) -> list[str]:
@@ -134,12 +151,18 @@ def _operations(watched: Watched, samples: Mapping[str, Sample]) -> list[str]:
     return list(dict.fromkeys([*names, *(each.qualname for each in watched.functions)]))
 
 
-def _query(rule: Rule) -> str:
-    if not rule.operation:
+def _query(operations: Sequence[str]) -> str:
+    """The latency of these operations, as many as are known."""
+    if not operations:
         return ""
+    if len(operations) == 1:
+        chosen = f"operation={json.dumps(operations[0], ensure_ascii=False)}"
+    else:
+        names = "|".join(map(re.escape, operations[:MOST_IN_QUERY]))
+        chosen = f"operation=~{json.dumps(names, ensure_ascii=False)}"
     return (
         "histogram_quantile(0.95, sum by (le, agent) (rate("
-        f'dytopo_operation_duration_seconds_bucket{{operation="{rule.operation}"}}[5m])))'
+        f"dytopo_operation_duration_seconds_bucket{{{chosen}}}[5m])))"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from dytopo_autotrace.analyze.wording import count, death, in_rounds, listing, seconds
 from dytopo_autotrace.documentation import troubles
-from dytopo_autotrace.documentation.markdown import Markdown
+from dytopo_autotrace.documentation.markdown import Markdown, code, prose
 from dytopo_autotrace.documentation.model import Run, Swarm, Trouble
 from dytopo_autotrace.documentation.pages import common
 
@@ -17,6 +17,7 @@ GOOD_PARALLELIZATION: Final = 2.0
 SMALL_SHARE: Final = 0.01
 LONG_SECONDS: Final = 10.0
 
+ISOLATION: Final = "Rounds that isolated every agent"
 TARGETS: Final = (
     ("Score", f"above {GOOD_SCORE} of 100"),
     ("Calls at a time, on average", f"{GOOD_PARALLELIZATION:.1f} or more"),
@@ -24,7 +25,7 @@ TARGETS: Final = (
     ("Agents slower than their peers", "none"),
     ("Dead agents", "none"),
     ("Failures not made good", "none"),
-    ("Rounds that isolated every agent", "none"),
+    (ISOLATION, "none"),
     ("Largest share of own time", "the model's"),
     ("Watching, of wall time", f"under {SMALL_SHARE:.0%}"),
     ("Records lost", "none"),
@@ -48,8 +49,8 @@ class Item:
 
     title: str
     target: str
-    here: str
-    mark: str
+    here: Markdown
+    mark: Markdown
 
 
 def troubleshooting(swarm: Swarm, sources: str) -> str:
@@ -62,24 +63,31 @@ def troubleshooting(swarm: Swarm, sources: str) -> str:
         report=common.report,
         show=common.show,
         export=common.export,
-        agents=lambda each: [name for name, _ in each.group.agents],
         fate=lambda each: each.group.first.fate,
-        death=death,
+        anchor=common.failure_anchor,
+        said=_said,
         when=_when,
         percent=lambda share: f"{share:.0%}",
         slow=troubles.bottlenecks(swarm.runs),
         newest=newest,
         recovered=troubles.recovered(swarm.runs),
         issues=tuple(_issues(swarm, newest)),
-        checklist=tuple(_checklist(newest)) if newest else (),
+        checklist=tuple(_checklist(swarm)) if newest else (),
         targets=TARGETS,
     )
 
 
 def _when(each: Trouble) -> str:
-    group = each.group
-    rounds = in_rounds(group.rounds)
-    return f",{rounds}, first after {seconds(group.first.at_seconds)}" if rounds else ""
+    rounds = in_rounds(each.rounds)
+    of_run = f" of run {each.told.name}" if len(each.runs) > 1 else ""
+    first = seconds(each.group.first.at_seconds)
+    return f",{rounds}, first after {first}{of_run}" if rounds else ""
+
+
+def _said(words: tuple[str, str]) -> Markdown:
+    """What is said of a failure, with the run that it is true of unless it is of all."""
+    text, run = words
+    return Markdown(f"in run {code(run)}: {prose(text)}") if run else prose(text)
 
 
 def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
@@ -128,23 +136,8 @@ def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
         ),
         silent,
     )
-    yield Issue(
-        "Routing isolates everyone",
-        "Agents repeat what others have done; the graph of a round has no edges.",
-        _isolated_here(swarm),
-        (
-            Markdown(
-                "Lower tau: fewer than one edge for an agent means that no offer comes close enough to a need."
-            ),
-            Markdown(
-                "Look at the queries and keys: a failed agent's error text is embedded as its key like any other."
-            ),
-            Markdown(
-                "See that the embedding fits the language of the task; hashed n-grams know words, not meaning."
-            ),
-        ),
-        graph,
-    )
+    if common.has_routing(swarm):
+        yield _isolation(swarm, graph)
     yield Issue(
         "It does not converge",
         "Runs end by the limit of rounds.",
@@ -175,6 +168,26 @@ def _issues(swarm: Swarm, newest: Run | None) -> Iterator[Issue]:
             Markdown("Records that were dropped are counted; `show` says why."),
         ),
         (*report, *spans[-1:]),
+    )
+
+
+def _isolation(swarm: Swarm, graph: tuple[str, ...]) -> Issue:
+    return Issue(
+        "Routing isolates everyone",
+        "Agents repeat what others have done; the graph of a round has no edges.",
+        _isolated_here(swarm),
+        (
+            Markdown(
+                "Lower tau: fewer than one edge for an agent means that no offer comes close enough to a need."
+            ),
+            Markdown(
+                "Look at the queries and keys: a failed agent's error text is embedded as its key like any other."
+            ),
+            Markdown(
+                "See that the embedding fits the language of the task; hashed n-grams know words, not meaning."
+            ),
+        ),
+        graph,
     )
 
 
@@ -246,36 +259,63 @@ def _missing_here(newest: Run | None) -> str:
     return f"{text}."
 
 
-def _checklist(run: Run) -> Iterator[Item]:
-    found = run.summary
-    titles = iter(TARGETS)
+Measured = tuple[str, bool | None, float]
+"""A value in words, whether it is good (None if that is not known), and how bad it is."""
 
-    def item(here: str, *, good: bool | None) -> Item:
-        title, target = next(titles)
+
+def _checklist(swarm: Swarm) -> Iterator[Item]:
+    """Each line as the run has it in which it is worst."""
+    runs = swarm.runs
+    columns = zip(*(tuple(_measured(run)) for run in runs), strict=True)
+    for (title, target), column in zip(TARGETS, columns, strict=True):
+        if title == ISOLATION and not common.has_routing(swarm):
+            continue
+        worst = max(range(len(runs)), key=lambda i: (_gravity(column[i][1]), column[i][2]))
+        here, good, _ = column[worst]
+        differs = any(each != column[worst] for each in column)
+        text = Markdown(f"{prose(here)} ({code(runs[worst].name)})") if differs else prose(here)
         mark = "not known" if good is None else "met" if good else "**missed**"
-        return Item(title, target, here, Markdown(mark))
+        yield Item(title, target, text, Markdown(mark))
 
-    yield item(f"{found.score:.0f}", good=found.score > GOOD_SCORE)
+
+def _gravity(good: bool | None) -> int:
+    return 0 if good is None else 1 if good else 2
+
+
+def _measured(run: Run) -> Iterator[Measured]:
+    """The values of a run, in the order of the targets."""
+    found = run.summary
+    yield f"{found.score:.0f}", found.score > GOOD_SCORE, -found.score
     factor = found.parallelization_factor
-    yield item(f"{factor:.2f}", good=factor >= GOOD_PARALLELIZATION)
+    yield f"{factor:.2f}", factor >= GOOD_PARALLELIZATION, -factor
     poles = len(found.long_poles)
-    yield item(str(poles), good=not poles)
+    yield str(poles), not poles, poles
     slow = [f"{each.agent} ({each.ratio:.1f}x)" for each in found.slow_agents]
-    yield item(listing(slow) or "none", good=not slow)
+    yield listing(slow) or "none", not slow, len(slow)
     dead = [each.agent for each in found.dead_agents if each.calls > 1]
-    yield item(listing(dead) or "none", good=not dead)
+    yield listing(dead) or "none", not dead, len(dead)
     left = sum(group.count for group in found.failures if not group.first.rescued)
-    yield item(str(left), good=not left)
-    routed = [each for each in run.rounds if each.edges is not None]
+    yield str(left), not left, left
+    routed = [each for each in run.rounds if each.is_routed]
     empty = sum(not each.edges for each in routed)
-    yield item(f"{empty} of {len(routed)}", good=not empty if routed else None)
-    top = found.operations[0] if found.operations else None
-    whose = f"{top.share:.0%}, {top.operation}" if top else "-"
-    yield item(whose, good=None if top is None else top.role in ("llm", "attempt", "io"))
+    yield f"{empty} of {len(routed)}", (not empty if routed else None), empty
+    yield _largest(run)
     share = found.cost.share if found.cost else None
-    yield item(
+    yield (
         "not measured" if share is None else f"{share:.3%}",
-        good=None if share is None else share < SMALL_SHARE,
+        None if share is None else share < SMALL_SHARE,
+        share or 0.0,
     )
     lost = sum(number for _, number in found.drops)
-    yield item(str(lost), good=not lost)
+    yield str(lost), not lost, lost
+
+
+def _largest(run: Run) -> Measured:
+    """Whose the largest share of own time is; whether it is the model's only where one is watched."""
+    rows = run.summary.operations
+    if not rows:
+        return "-", None, 0.0
+    top = rows[0]
+    is_watched = any(row.role == "llm" for row in run.summary.agents)
+    good = top.role in ("llm", "attempt", "io") if is_watched else None
+    return f"{top.share:.0%}, {top.operation}", good, top.share
