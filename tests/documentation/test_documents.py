@@ -1,20 +1,24 @@
 """The documents as a person gets them: complete, true to their sources, and stable."""
 
+import asyncio
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from dytopo_autotrace.cli import docs
+from dytopo_autotrace.cli import docs, import_
+from dytopo_autotrace.collect.records import records_to_json
 from dytopo_autotrace.documentation import DocumentationGenerator, documents, here
 from dytopo_autotrace.documentation.documents import CANVAS, PATHS
 from dytopo_autotrace.documentation.gather import PUBLIC
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.rules.load import load
 from tests.documentation.conftest import ROOT, seen
+from tests.export.sample_runs import SOFT, records, span
 
 EXAMPLE = ROOT / "docs" / "example-swarm"
 NAMES = (CANVAS, *PATHS.values())
@@ -251,3 +255,118 @@ def test_the_example_is_explained():
     assert "tester is dead: all 7 worker calls failed" in trouble
     assert "a retry of" in trouble
     assert "**Remedy:**" in trouble
+
+
+def recorded(name, program, *roles):
+    """A run of a program in the store of the working directory, with a call for each role."""
+    spans = [span(i, f"call{i}", i, i + 1, role=role) for i, role in enumerate(roles, 1)]
+    number = int(name)
+    kept = replace(records(spans, argv=(program, "--secret", name)), started_unix_ns=number * 10**9)
+    Path(f"{name}.json").write_text(records_to_json(kept), encoding="utf-8")
+    done = CliRunner().invoke(import_.command, [f"{name}.json"])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_script_that_ran_in_between_takes_nothing_over(poets):
+    """The documented program is that of the latest run of a swarm; what is left out is said, or chosen."""
+    recorded("1", "swarm.py", "orchestrator", "worker")
+    recorded("2", "swarm.py", "orchestrator")
+    recorded("3", "tools/warm_up.py", "tool")
+
+    assert run().exit_code == 0
+    page = Path("docs", PATHS["architecture"]).read_text("utf-8")
+    assert "What ran: `swarm.py`." in page
+    assert "1 run of tools/warm\\_up.py is left out" in page
+    assert "2 recorded runs" in page
+
+    assert run("--program", "warm_up.py").exit_code == 0
+    page = Path("docs", PATHS["architecture"]).read_text("utf-8")
+    assert "What ran: `tools/warm_up.py`." in page
+    assert "2 runs of swarm.py are left out" in page
+
+    missing = run("--program", "nothing.py")
+    assert missing.exit_code == 1
+    assert "swarm.py, tools/warm_up.py" in missing.output
+
+
+def test_a_number_of_runs_below_none_is_refused(poets):
+    """`--runs -3` is a slip of the hand, and writes nothing."""
+    assert run("--runs", "-3").exit_code == 2
+    assert not Path("docs").exists()
+
+
+def test_a_canvas_drawn_by_hand_is_left_alone(poets):
+    """A canvas in which no node is ours is somebody's own, however much it looks like one of ours."""
+    file = Path("docs", CANVAS)
+    file.parent.mkdir()
+    mine = {"id": "mine", "type": "text", "x": 0, "y": 0, "width": 9, "height": 9, "text": "!"}
+    file.write_text(json.dumps({"nodes": [mine], "edges": []}), encoding="utf-8")
+    before = file.read_text("utf-8")
+
+    assert "was not generated" in run().output
+    assert file.read_text("utf-8") == before
+    file.write_text('{"nodes": [], "edges": []}', encoding="utf-8")
+    assert run().exit_code == 0
+
+
+def test_a_page_that_goes_elsewhere_links_to_what_is_there(poets):
+    """No page has a link to a document that nobody has made."""
+    write = DocumentationGenerator.generate_architecture_doc
+    page = Path("wiki/pages/arch.md")
+    asyncio.run(write(page))
+    alone = page.read_text("utf-8")
+    asyncio.run(DocumentationGenerator.generate_observability_guide("wiki/OBSERVABILITY.md"))
+    asyncio.run(write(page))
+    beside = page.read_text("utf-8")
+
+    assert not re.search(r"\]\(\.\./[^)]*\.(md|canvas)", alone)
+    assert set(re.findall(r"\]\(\.\./([\w-]+\.md)", beside)) == {"OBSERVABILITY.md"}
+
+
+def test_a_program_that_ran_as_a_module_is_watched_as_one(poets):
+    """What can be pasted to watch a run starts the program as it was started."""
+    recorded("1", "poets.tour", "orchestrator")
+    run()
+
+    assert "--rules instrumentation.toml -m poets.tour\n" in Path(
+        "docs", PATHS["observability"]
+    ).read_text("utf-8")
+
+
+def test_functions_of_one_name_are_told_apart(poets):
+    """Where a rule means the same method of several classes, each is shown with its class."""
+    Path("poets.py").write_text(
+        "class Ada:\n    def act(self):\n        'Reckon.'\n"
+        "class Bob:\n    @property\n    def name(self): ...\n"
+        "    @staticmethod\n    def act():\n        'Build.'\n",
+        encoding="utf-8",
+    )
+    Path("instrumentation.toml").write_text(
+        '[[rule]]\ntarget = "poets:*.act"\nrole = "worker"\noperation = "act"\n', encoding="utf-8"
+    )
+    run()
+    page = Path("docs", PATHS["architecture"]).read_text("utf-8")
+    reference = Path("docs", PATHS["api"]).read_text("utf-8")
+
+    assert "`Ada.act` ([`poets.py:2`](../../poets.py#L2)): Reckon." in page
+    assert "Behind `act` is one or more of [`Ada.act`]" in page
+    lines = {int(line) for line in re.findall(r"poets\.py#L(\d+)", page + reference)}
+    source = Path("poets.py").read_text("utf-8").split("\n")
+    assert all(source[line - 1].strip().startswith(("def ", "class ")) for line in lines - {1})
+
+
+def test_the_checklist_is_of_the_worst_run(poets):
+    """A dead agent of an earlier run is not met by a later run that went well."""
+    lost = span(2, "act", 2, 3, parent=1, role="worker", agent="ada", status="error", error=SOFT)
+    fine = span(2, "act", 2, 3, parent=1, role="worker", agent="ada")
+    for name, call in (("1", lost), ("2", fine)):
+        kept = records([span(1, "run", 0, 9, role="orchestrator"), call])
+        kept = replace(kept, started_unix_ns=int(name) * 10**9)
+        Path(f"{name}.json").write_text(records_to_json(kept), encoding="utf-8")
+    run("1.json", "2.json")
+    page = Path("docs", PATHS["troubleshooting"]).read_text("utf-8")
+
+    assert "| Dead agents | none | ada (`1`) | **missed** |" in page
+    assert re.search(r"the model's \| \d+%, run[^|]*\| not known \|", page)
+    assert "isolated every agent" not in page
+    assert "Routing isolates everyone" not in page

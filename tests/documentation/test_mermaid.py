@@ -1,6 +1,7 @@
 """Diagrams are read by mermaid itself."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from dytopo_autotrace.documentation import mermaid as diagrams
 from dytopo_autotrace.documentation.model import Edge, Round
-from dytopo_autotrace.documentation.steps import Call, Step
+from dytopo_autotrace.documentation.steps import Call, Step, Use
 from tests.documentation.conftest import ROOT
 
 pytestmark = pytest.mark.slow  # Node takes seconds to load mermaid
@@ -35,6 +36,9 @@ CALLS = st.builds(
     failed=NAMES,
     within=NAMES,
     reads=st.lists(st.tuples(NAMES, st.none() | st.floats(-1, 1)), max_size=2).map(tuple),
+    uses=st.lists(st.builds(Use, NAMES, st.floats(0, 9), NAMES, st.integers(1, 3)), max_size=2).map(
+        tuple
+    ),
 )
 STEPS = st.lists(
     st.lists(CALLS, min_size=1, max_size=3).map(lambda calls: Step(tuple(calls))), max_size=4
@@ -92,3 +96,29 @@ def test_no_name_breaks_a_topology(mermaid, given_):
     faults = mermaid(texts)
 
     assert [(text, fault) for text, fault in zip(texts, faults, strict=True) if fault] == []
+
+
+def test_a_round_of_many_is_drawn_as_far_as_it_can_be(mermaid):
+    """Mermaid draws at most 500 edges and 50,000 characters: more is counted, not drawn."""
+    agents = tuple(f"agent {number:03} {'#' * 40}" for number in range(90))
+    edges = tuple(
+        Edge(source, target, (i * j % 97) / 97)
+        for i, source in enumerate(agents)
+        for j, target in enumerate(agents)
+        if i != j
+    )
+    graph = diagrams.topology(Round("1", (), 0, 1.0, "", False, edges, (), agents, "route"))
+    shown = [float(weight) for weight in re.findall(r'"(\d\.\d\d)"', graph.text)]
+    call = Call("x", "worker", "act", 1.0, 0, 0, 0, "")
+    steps = tuple(
+        Step((replace(call, actor=f"{name}{i}", reads=tuple((each, None) for each in agents)),))
+        for i, name in enumerate(agents)
+    )
+    told = diagrams.sequence(steps, "run")
+
+    assert 0 < len(shown) <= diagrams.MOST_EDGES
+    assert min(shown) > 0.9
+    assert graph.left_out == f"30 more agents and {len(edges) - len(shown)} more edges"
+    assert re.fullmatch(r"\d+ more calls of this round", told.left_out)
+    assert max(map(len, (graph.text, told.text))) < 50_000
+    assert mermaid([graph.text, told.text]) == ["", ""]

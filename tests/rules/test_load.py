@@ -181,7 +181,7 @@ def test_an_empty_file_watches_nothing(loaded):
 
 
 def test_own_rules_come_before_those_of_packs(loaded):
-    """Own rules are asked first, in order; a pack is applied once, and a name may be used again."""
+    """Own rules are asked first, in order; a pack is applied once, and its name tells two rules apart."""
     ruleset = loaded(
         """
         [agent]
@@ -197,7 +197,9 @@ def test_own_rules_come_before_those_of_packs(loaded):
     assert ruleset.packs == ("dytopo",)
     assert [rule.name for rule in ruleset.rules[:2]] == ["worker", "g"]
     assert {rule.origin.pack for rule in ruleset.rules[2:]} == {"dytopo"}
-    assert [rule.name for rule in ruleset.rules].count("worker") == 2
+    names = [rule.name for rule in ruleset.rules]
+    assert "dytopo/worker" in names
+    assert len(names) == len(set(names))
     assert ruleset.rules[0].origin.line == 4
     assert str(ruleset.rules[-1].origin) == "pack dytopo"
 

@@ -281,8 +281,10 @@ def _elsewhere(group: Group, sources: str) -> Iterator[Markdown]:
     for functions, parts in several.items():
         shown = [source_link(each.place, sources, each.qualname) for each in functions]
         names = listing([code(part.title) for part in parts], 10)
-        verb = "is any" if len(parts) == 1 else "are any"
-        yield Markdown(f"{names} {verb} of {listing(shown, 8)}: of which, no span says.")
+        yield Markdown(
+            f"Behind {'each of ' if len(parts) > 1 else ''}{names} is one or more of "
+            f"{listing(shown, 8)}: no span says which."
+        )
     if nowhere:
         verb = "is" if len(nowhere) == 1 else "are"
         yield Markdown(f"{listing(nowhere, 10)} {verb} not in the sources that were read.")

@@ -18,12 +18,12 @@ SMALL_SHARE: Final = 0.01
 LONG_SECONDS: Final = 10.0
 
 ISOLATION: Final = "Rounds that isolated every agent"
+OF_AGENTS: Final = ("Agents slower than their peers", "Dead agents")
 TARGETS: Final = (
     ("Score", f"above {GOOD_SCORE} of 100"),
     ("Calls at a time, on average", f"{GOOD_PARALLELIZATION:.1f} or more"),
     (f"Calls over {LONG_SECONDS:.0f} s in themselves", "none"),
-    ("Agents slower than their peers", "none"),
-    ("Dead agents", "none"),
+    *((title, "none") for title in OF_AGENTS),
     ("Failures not made good", "none"),
     (ISOLATION, "none"),
     ("Largest share of own time", "the model's"),
@@ -272,8 +272,14 @@ def _checklist(swarm: Swarm) -> Iterator[Item]:
             continue
         worst = max(range(len(runs)), key=lambda i: (_gravity(column[i][1]), column[i][2]))
         here, good, _ = column[worst]
-        differs = any(each != column[worst] for each in column)
-        text = Markdown(f"{prose(here)} ({code(runs[worst].name)})") if differs else prose(here)
+        text = prose(here)
+        if any(each != column[worst] for each in column):
+            told = [worst]
+            if title in OF_AGENTS:  # each of them is somebody else's
+                told = [i for i in range(len(runs)) if column[i][1] is False] or told
+            text = Markdown(
+                listing([f"{prose(column[i][0])} ({code(runs[i].name)})" for i in told], 4)
+            )
         mark = "not known" if good is None else "met" if good else "**missed**"
         yield Item(title, target, text, Markdown(mark))
 
