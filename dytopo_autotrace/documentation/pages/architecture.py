@@ -53,6 +53,10 @@ class Group:
     functions: tuple[Function, ...]
     says: tuple[tuple[str, dict[str, str]], ...]
 
+    @property
+    def has_tokens(self) -> bool:
+        return any(each.figures and each.figures.tokens for each in self.components)
+
 
 def system_overview(
     swarm: Swarm, sources: str, others: Container[str] = frozenset(common.PATHS.values())
@@ -172,7 +176,7 @@ def _who(swarm: Swarm) -> Iterator[str]:
 
 
 def _course(swarm: Swarm, told: Run | None) -> Iterator[str]:
-    numbers = sorted({len(run.rounds) for run in swarm.runs if run.rounds})
+    numbers = sorted({run.summary.rounds for run in swarm.runs if run.summary.rounds})
     if numbers:
         many = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
         yield f"A run has {many} round{'' if many == '1' else 's'}."
@@ -188,7 +192,11 @@ def _course(swarm: Swarm, told: Run | None) -> Iterator[str]:
         edges = [sum(not edge.cut for edge in each.edges or ()) for each in routed]
         low, high = min(edges), max(edges)
         many = str(low) if low == high else f"{low} to {high}"
-        rest = f", none in {count(len(silent), 'round')} in which no router ran" if silent else ""
+        rest = (
+            f", none in {count(len(silent), 'round')} in which no router was recorded"
+            if silent
+            else ""
+        )
         yield f"A router decides who reads whom: {many} edges in a round{rest}."
     outcomes = list(dict.fromkeys(run.summary.outcome for run in swarm.runs if run.summary.outcome))
     if outcomes:
