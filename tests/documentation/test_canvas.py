@@ -202,3 +202,13 @@ def test_another_layout_of_the_same_json_is_left_alone(swarm, poets):
     (poets / "x.canvas").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
 
     assert overview(swarm, str(poets / "x.canvas"), str(poets)).change == "same"
+
+
+@pytest.mark.parametrize(
+    ("counts", "red"), [([30, 30, 30], []), ([1, 1, 1, 30], [30]), ([7], []), ([], [])]
+)
+def test_only_what_stands_out_is_red(counts, red):
+    """Calls are coloured where they are many beside the others; where all are alike none is."""
+    busy = canvas._busy(counts)
+
+    assert [number for number in counts if number >= busy] == red
