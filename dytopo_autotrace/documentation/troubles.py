@@ -27,6 +27,7 @@ def troubles(runs: Sequence[Run]) -> tuple[Trouble, ...]:
     folded = [_trouble(seen, len(runs)) for seen in found.values()]
     folded.sort(
         key=lambda each: (
+            not any(dead.calls > 1 for dead in each.group.dead_agents),
             not each.deaths,
             each.group.ambient,
             each.group.first.rescued,
