@@ -35,20 +35,33 @@ def prune(connection: sqlite3.Connection, keep: Retention, own_process: int = 0)
     Args:
         own_process: the process that asks, whose run stays.
     """
+    left = _mark(connection, keep, own_process)
     for run, run_id in connection.execute(
         "SELECT number, id FROM run WHERE deleted ORDER BY started"
     ).fetchall():
         yield from _remove(connection, run, run_id)
+    for run, run_id in left:
+        if not keep.megabytes or used_bytes(connection) <= keep.megabytes * 1e6:
+            break
+        yield from delete(connection, run, run_id)
+    yield from give_back(connection, spare=0.25, megabytes=keep.megabytes)
+
+
+def _mark(
+    connection: sqlite3.Connection, keep: Retention, own_process: int
+) -> list[tuple[int, str]]:
+    """Mark the runs that are too old or too many, which hides them at once; the removable others."""
+    if not any(keep):
+        return []
     removable = list(_removable(connection, own_process))
     kept = connection.execute("SELECT count(*) FROM run WHERE NOT deleted").fetchone()[0]
-    for run, run_id, started in removable:
-        too_many = keep.runs and kept > keep.runs
-        too_old = keep.days and started < time.time_ns() - keep.days * 86_400e9
-        too_large = keep.megabytes and used_bytes(connection) > keep.megabytes * 1e6
-        if too_many or too_old or too_large:
-            yield from delete(connection, run, run_id)
-            kept -= 1
-    yield from give_back(connection, spare=0.25)
+    too_many = max(0, kept - keep.runs) if keep.runs else 0
+    oldest = time.time_ns() - keep.days * 86_400e9 if keep.days else float("-inf")
+    going = [
+        run for index, (run, _, began) in enumerate(removable) if index < too_many or began < oldest
+    ]
+    connection.executemany("UPDATE run SET deleted = 1 WHERE number = ?", [(run,) for run in going])
+    return [(run, run_id) for run, run_id, _ in removable if run not in set(going)]
 
 
 def trim(connection: sqlite3.Connection, keep: Retention, process: int) -> Iterator[int]:
@@ -93,13 +106,18 @@ def _remove(connection: sqlite3.Connection, run: int, run_id: str) -> Iterator[s
 
 
 def _removable(connection: sqlite3.Connection, own_process: int) -> Iterator[tuple[int, str, int]]:
-    """(number, id, start) of the runs of which no process runs, the oldest first."""
+    """(number, id, when it came) of the runs of which no process runs, the oldest first.
+
+    What was imported came when it was imported, however long ago it ran.
+    """
     now = time.time_ns()
     alive: dict[int, bool] = {}
+    came: dict[int, int] = {}
     rows = connection.execute(
-        "SELECT process.run, process.number, host, pid, birth, heard, finished FROM process"
+        "SELECT run, number, host, pid, birth, started, heard, finished FROM process"
     ).fetchall()
-    for run, number, host, pid, birth, heard, finished in rows:
+    for run, number, host, pid, birth, started, heard, finished in rows:
+        came[run] = max(started, came.get(run, started))
         alive[run] = alive.get(run, False) or (
             number == own_process
             or (finished is None and is_alive(ProcessInfo(host, pid, birth), (now - heard) / 1e9))
@@ -107,7 +125,12 @@ def _removable(connection: sqlite3.Connection, own_process: int) -> Iterator[tup
     found = connection.execute(
         "SELECT number, id, started FROM run WHERE NOT deleted ORDER BY started"
     ).fetchall()
-    return ((run, run_id, started) for run, run_id, started in found if not alive.get(run))
+    removable = [
+        (run, run_id, max(started, came.get(run, started)))
+        for run, run_id, started in found
+        if not alive.get(run)
+    ]
+    return iter(sorted(removable, key=lambda each: each[2]))
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
@@ -119,14 +142,18 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def give_back(connection: sqlite3.Connection, spare: float) -> Iterator[str]:
-    """Give free pages back to the file system, but for a share that the next runs will use."""
+def give_back(connection: sqlite3.Connection, spare: float, megabytes: float = 0) -> Iterator[str]:
+    """Give free pages back to the file system, but for a share that the next runs will use.
+
+    That share is kept only as far as the file stays below its limit of size, if it has one.
+    """
     while True:
-        pages, free = (
+        pages, free, size = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count")
+            for name in ("page_count", "freelist_count", "page_size")
         )
-        if free <= pages * spare:
+        is_too_large = bool(megabytes) and pages * size > megabytes * 1e6
+        if not free or (free <= pages * spare and not is_too_large):
             return
         connection.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
         yield ""

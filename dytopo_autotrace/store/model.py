@@ -215,6 +215,10 @@ class Writer(Protocol):
         """Time between two batches while no full one waits."""
 
     @property
+    def prunes_at_end(self) -> bool:
+        """Whether steps of `prune` are short enough for a program that waits for its end."""
+
+    @property
     def losses(self) -> Mapping[str, int]:
         """Spans that were written and are not there any more, by reason."""
 

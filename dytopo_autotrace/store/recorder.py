@@ -40,6 +40,12 @@ SUMMARY_SECONDS: Final = 1.0
 PRUNE_SECONDS: Final = 60.0
 """How often a program that runs for long looks for what retention does not keep."""
 
+PRUNE_SHARE_SECONDS: Final = 0.025
+"""How long one tick goes on removing what is not kept, after it has written."""
+
+LAST_PRUNE_SECONDS: Final = 0.1
+"""How long the end of the program is held up, at most, by removing what is not kept."""
+
 MAX_STUCK: Final = 200_000
 """Spans that may wait while the store takes none: as many as are kept in memory anyway."""
 
@@ -125,8 +131,8 @@ class Recorder:
         try:
             if self._is_time_to_write(now):
                 self._write(until=now + TICK_SECONDS)
-            elif self._keep is not None:
-                self._prune_a_little(self._keep)
+            if self._keep is not None and self._has_begun:
+                self._prune(self._keep, PRUNE_SHARE_SECONDS)
         except StoreBusy as busy:
             self.trouble, self._busy_with = busy.detail, busy.reason
             self._pause = min(max(self._pause * 2, 0.05), 2.0)
@@ -155,9 +161,25 @@ class Recorder:
                 elif self._monotonic() > deadline:
                     raise StoreLost(busy.reason, busy.detail) from busy
                 time.sleep(0.02)
+        self.progress += 1
+        self._tidy_up()
         self.writer.close()
         self.progress += 1
         self._backlog.close("store_closed")
+
+    def _tidy_up(self) -> None:
+        """After the end, for a moment: a program may be over before any tick came to it."""
+        if self._keep is None or not self.writer.prunes_at_end:
+            return
+        lost = dict(self.writer.losses)
+        try:
+            self._prune_at = 0.0
+            self._prune(self._keep, LAST_PRUNE_SECONDS)
+            if self.writer.losses != lost:
+                self.writer.write(self._with_summary(Batch(unix_ns=0)))
+        except (StoreBusy, StoreLost) as problem:
+            # The run is written; who comes next tidies up.
+            self.trouble = problem.detail or problem.reason
 
     def _write(self, *, until: float, is_last: bool = False) -> None:
         """Write batch after batch while any wait, but begin none after a moment."""
@@ -217,13 +239,17 @@ class Recorder:
         self._summary_every = max(SUMMARY_SECONDS, 20 * (self._monotonic() - began))
         return batch
 
-    def _prune_a_little(self, keep: Retention) -> None:
+    def _prune(self, keep: Retention, seconds: float) -> None:
+        """Remove what is not kept, step by step, if it is time to; begin no step after a moment."""
+        now = self._monotonic()
         if self._pruning is None:
-            if self._monotonic() < self._prune_at:
+            if now < self._prune_at:
                 return
             self._pruning = self.writer.prune(keep)
         try:
             next(self._pruning)
+            while self._monotonic() < now + seconds:
+                next(self._pruning)
         except StopIteration:
             self._pruning = None
             self._prune_at = self._monotonic() + PRUNE_SECONDS

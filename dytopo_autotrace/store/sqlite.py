@@ -68,6 +68,7 @@ class SqliteWriter:
     """Writes the records of one process into a file that other processes write to as well."""
 
     pace_seconds = 0.0
+    prunes_at_end = True
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -193,6 +194,7 @@ class SqliteWriter:
                     steps = chain(
                         housekeeping.prune(connection, keep, process),
                         housekeeping.trim(connection, keep, process),
+                        housekeeping.give_back(connection, 0.25, keep.megabytes),
                     )
                 try:
                     step = next(steps)

@@ -91,6 +91,8 @@ class SqliteReader:
             (row, *_) = self._processes(run_id)
             for _ in housekeeping.delete(self._connection, row["number"], run_id):
                 pass
+            for _ in housekeeping.prune(self._connection, Retention(0, 0, 0)):
+                pass  # What others have marked and not removed.
             for _ in housekeeping.give_back(self._connection, spare=0):
                 pass
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -89,6 +89,18 @@ def test_an_interrupted_deletion_is_finished_by_the_next(path, keep_run, read):
     assert rows(path)["span"] == 3
 
 
+def test_deleting_a_run_finishes_what_others_have_begun_to_delete(path, keep_run, read):
+    """A run that is marked and half removed goes with the next that is deleted."""
+    marked, gone, kept = keep_run(spans=2500), keep_run(), keep_run()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE run SET deleted = 1 WHERE id = ?", (marked,))
+    connection.close()
+    reader = read()
+    reader.delete(gone)
+    assert ids(reader) == [kept]
+    assert rows(path)["run"] == 1
+
+
 def test_age_count_and_size_each_limit_what_is_kept(keep_run, read):
     """The oldest go first: those too old, those too many, those that make the store too large."""
     old, large, third, last = keep_run(40), keep_run(3, 20_000), keep_run(2), keep_run(1)

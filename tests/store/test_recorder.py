@@ -432,21 +432,77 @@ def test_a_forked_child_leaves_the_parents_store_alone(path, record, read, span)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_pruning_happens_between_writes_and_never_instead(record, read, span, clock, start):
-    """Old runs go step by step while nothing waits, and never the run that runs."""
+class Walk(Clock):
+    """A clock by which whatever is asked of it takes a share of a tick."""
+
+    def __call__(self):
+        self.now += recorder.PRUNE_SHARE_SECONDS / 4
+        return self.now
+
+
+@pytest.fixture
+def run_once(record, span, start):
+    """Runs a program whose only tick is its last, with so many spans."""
+
+    def run(service="", spans=1, **more):
+        kept = record(start(service=service), **more)
+        kept.take([span() for _ in range(spans)])
+        kept.finish(ended)
+        kept.tick()
+        return kept
+
+    return run
+
+
+def test_what_is_not_kept_goes_while_a_program_is_never_idle(record, read, span, run_once):
+    """Old runs go after a write too, a few steps a tick, and never the run that runs."""
     for number in range(4):
-        old = record(start(service=str(number)))
-        old.take([span()])
-        old.finish(ended)
-        old.tick()
-    kept = record(keep=Retention(runs=2), monotonic=clock)
+        run_once(str(number), spans=20_000)
+    kept = record(keep=Retention(runs=2), monotonic=Walk())
+    for _ in range(60):
+        kept.take([span()])
+        kept.tick()
+        assert kept.backlog.waiting == 0
+    assert [info.start.service for info in read().runs()] == ["", "3"]
+    reader = read()
+    assert reader.prune(Retention(0, 0, 0)) == []
+    assert kept.losses() == {}
+
+
+def test_one_tick_does_not_go_on_pruning(record, read, span, run_once):
+    """A tick prunes for its share of time only, however much there is: writing has its turn."""
+    run_once("0", spans=20_000)
+    kept = record(keep=Retention(runs=1), monotonic=Walk())
     kept.take([span()])
     kept.tick()
-    assert len(read().runs()) == 5
-    for _ in range(60):
-        kept.tick()
-    assert [info.start.service for info in read().runs()] == ["", "3"]
-    assert kept.losses() == {}
+    assert [info.start.service for info in read().runs()] == [""]
+    assert read().prune(Retention(0, 0, 0)) != []
+
+
+def test_programs_that_end_at_once_keep_no_more_than_is_kept(read, run_once, clock):
+    """A program that is over before any tick removes what is beyond the limit of runs."""
+    for number in range(6):
+        run_once(str(number), keep=Retention(runs=2), monotonic=clock)
+    assert [info.start.service for info in read().runs()] == ["5", "4"]
+
+
+def test_a_huge_old_run_is_removed_by_the_ends_of_short_programs(read, run_once, path):
+    """What one end has not finished the next takes up, until the file is within its size."""
+    run_once("huge", spans=30_000)
+    assert os.path.getsize(path) > 2e6
+    for number in range(30):
+        run_once(str(number), keep=Retention(megabytes=1), monotonic=Walk())
+    assert "huge" not in [info.start.service for info in read().runs()]
+    assert os.path.getsize(path) <= 1e6
+
+
+def test_what_the_end_prunes_of_its_own_run_is_counted(read, run_once, clock):
+    """A short program whose run is too large alone loses its oldest spans, and says how many."""
+    run_once(spans=20_000, keep=Retention(megabytes=0.5), monotonic=clock)
+    (info,) = read().runs()
+    records = read().load(info.start.run_id)
+    assert info.status == "ended"
+    assert records.drops["store_pruned"] == 20_000 - len(records.spans) > 0
 
 
 def test_a_run_that_is_too_large_alone_loses_its_oldest_spans(record, read, span, clock):

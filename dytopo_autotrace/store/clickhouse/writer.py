@@ -124,6 +124,8 @@ class ClickHouseWriter:
         self._connection.close()
         self._start = None
 
+    prunes_at_end = False  # A server may take its time, and the program waits.
+
     def hurry(self) -> None:
         self._courier.hurry()
 
