@@ -106,8 +106,9 @@ def split(text: str, name: str) -> tuple[str, tuple[Kept, ...]]:
 def _insert(generated: str, sections: tuple[Kept, ...]) -> str:
     """Put sections where their slot is, else after the line they stood after, else where the page ends.
 
-    What goes there says which heading it was under, so that nobody takes it to be about another. Until the page is whole a section is one line that stands for it, so that nothing is done to what is
-    inside, and nothing put there.
+    What goes there says which heading it was under, so that nobody takes it to be about another. Until
+    the page is whole a section is one line that stands for it, so that nothing is done to what is inside,
+    and nothing put there.
     """
     lines = generated.split("\n")
     said: list[tuple[str, ...]] = []
@@ -139,7 +140,7 @@ def _with_origin(section: Kept) -> tuple[str, ...]:
     """The lines of a section whose heading is gone: the first of them says which it was."""
     first, *rest = section.lines
     heading = _ANCHOR.sub("", section.heading.lstrip("# "))
-    return (first, f"*Was under: {heading}*", *([""] if any(rest[:-1]) else []), *rest)
+    return (first, f"*Was under: {heading}*", "", *rest)
 
 
 def _after(lines: list[str], section: Kept) -> int | None:

@@ -35,7 +35,7 @@ def without_origin(lines):
     """The lines of a section without that which says what it was under."""
     if not lines[1].startswith("*Was under: "):
         return lines
-    return (lines[0], *lines[3 if not lines[2] and len(lines) > 4 else 2 :])
+    return (lines[0], *lines[3:])
 
 
 def with_sections(page, sections, draw):

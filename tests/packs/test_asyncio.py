@@ -43,7 +43,7 @@ def test_waiting_is_seen_and_passing_through_is_not(make, operation):
     assert span.metadata["partial"] is True
     assert span.metadata["resource"].startswith("0x")
     assert (state.state, state.calls) == ("woven", 1)
-    assert state.reason == "2 calls were left out, as `when` says."
+    assert state.left_out == "2 calls left out by `when`"
 
 
 def test_a_short_wait_is_counted_and_not_kept():
@@ -63,7 +63,7 @@ def test_a_short_wait_is_counted_and_not_kept():
         assert seen.spans == []
         state = next(iter(rule_states(seen.installation)))
     assert (state.state, state.calls) == ("woven", 0)
-    assert state.reason == "3 calls were shorter than `min_seconds`."
+    assert state.left_out == "3 calls left out by `min_seconds`"
 
 
 def test_a_cancelled_wait_is_kept():

@@ -24,7 +24,7 @@ def test_when_leaves_calls_out_and_counts_them(program):
         assert len(seen.spans) == 3
         (state,) = rule_states(seen.installation)
     assert (state.state, state.calls) == ("woven", 3)
-    assert state.reason == "2 calls were left out, as `when` says."
+    assert state.left_out == "2 calls left out by `when`"
 
 
 def test_a_condition_that_cannot_be_read_leaves_nothing_out():
