@@ -186,6 +186,7 @@ def test_the_end_waits_for_a_bad_collector_about_a_second(statuses):
 def test_the_libraries_log_nothing_of_it(caplog):
     """The exporter's log goes where the program's goes, so ours is kept out, and no one else's."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")  # whatever else in this process has set it to
     sender = sender_to(nobody())
     sender.take(some(1))
     worker = Worker("test", sender, 0.0)
