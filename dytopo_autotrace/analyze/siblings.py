@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,19 +128,21 @@ class Siblings:
         return self._repeated[key]
 
     def _alike(self, span: Span) -> Iterator[_Family]:
-        """The families of all callers of one kind."""
+        """The families of all callers of one kind, but those in which nothing follows anything.
+
+        There may be very many, each looked at once: they are not kept.
+        """
         parent = self._tree.parent_of(span)
         if parent is None:
-            for roots in self._roots.values():
-                yield self._family(roots[0])
+            yield from map(self._made, self._roots.values())
             return
         if self._callers is None:
             self._callers = {}
             for caller in self._tree.spans:
                 self._callers.setdefault(caller.operation, []).append(caller)
         for caller in self._callers[parent.operation]:
-            if children := self._tree.children_of(caller):
-                yield self._family(children[0])
+            if len(children := self._tree.children_of(caller)) > 1:
+                yield self._made(children)
 
     def _after_success(self, family: _Family, operation: str) -> Iterator[tuple[Span, Span]]:
         """Each call that succeeded, with the next one for the same agent in the same round."""
@@ -160,9 +162,13 @@ class Siblings:
         family = self._families.get(key)
         if family is None:
             members = self._roots[span.trace] if parent is None else self._tree.children_of(parent)
-            family = self._families[key] = _Family()
-            for member in members:
-                family.add(member, self._owners.agents[member.id])
+            family = self._families[key] = self._made(members)
+        return family
+
+    def _made(self, members: Iterable[Span]) -> _Family:
+        family = _Family()
+        for member in members:
+            family.add(member, self._owners.agents[member.id])
         return family
 
 
