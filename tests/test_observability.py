@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import subprocess
 import sys
 
@@ -61,7 +62,7 @@ def test_what_a_program_records_itself_of_a_watched_call_is_one_failure(inside):
     testing.clear()
     for _ in range(3):
         try:
-            act()
+            contextvars.copy_context().run(act)
         except ValueError as error:
             if not inside:
                 noted(error)
@@ -79,6 +80,6 @@ def test_another_exception_is_another_failure():
 
     testing.clear()
     with contextlib.suppress(ValueError):
-        act()
+        contextvars.copy_context().run(act)
     asyncio.run(failure_analyzer.record_failure("mine", "act", ValueError("no")))
     assert len(asyncio.run(failure_analyzer.get_all_failures())) == 2
