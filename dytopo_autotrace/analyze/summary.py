@@ -205,13 +205,13 @@ def _verdict(
         last = f", while {wording.listing(running, 3)} ran" if running else ""
         end = f"The program died{took}{last}, and did not say how"
         return Verdict("failed", _sentence(end, trouble))
-    if run.ended not in ("returned", "SystemExit"):
+    if run.ended not in ("returned", "SystemExit", ""):
         said = f": {wording.clip(run.ended_message, 120)}" if run.ended_message else ""
         return Verdict("failed", _sentence(f"{run.ended} ended the program{took}{said}", trouble))
     if run.exit_status:
         end = f"The program exited with status {run.exit_status}{took}"
         return Verdict("failed", _sentence(end, trouble))
-    end = f"The program ended normally{took}"
+    end = f"The program ended normally{took}" if run.ended else _span_of_time(run)
     if trouble:
         return Verdict("degraded" if run.spans else "empty", f"{end}, but {trouble}.")
     rescued = [group for group in groups if group.first.rescued]
@@ -247,6 +247,13 @@ def _with_held_loop(
         f"{wording.listing(list(holders), 3)}, while {wording.listing(agents, 4)} stood still."
     )
     return replace(verdict, text=verdict.text + said)
+
+
+def _span_of_time(run: RunRecords) -> str:
+    """What is known of an end that nobody recorded."""
+    traces = len({span.trace for span in run.spans})
+    subject = "The trace spans" if traces == 1 else f"The {traces:,} traces span"
+    return f"{subject} {wording.seconds(run.wall_seconds)}"
 
 
 def _trouble(found: Outcomes, groups: tuple[FailureGroup, ...]) -> str:

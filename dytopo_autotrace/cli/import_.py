@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections import Counter
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dytopo_autotrace.analyze.wording import count
+from dytopo_autotrace.cli.keeping import keep
 from dytopo_autotrace.errors import AutotraceError
 from dytopo_autotrace.export import replace_file
 from dytopo_autotrace.export.run import alone
 from dytopo_autotrace.importing import read
-from dytopo_autotrace.store.location import locate, open_writer, shown
-from dytopo_autotrace.store.model import Batch, RunEnd, RunStart, RunState, StoreBusy, StoreLost
-from dytopo_autotrace.store.process import this_process
+from dytopo_autotrace.store.location import locate, open_reader, open_writer, shown
+from dytopo_autotrace.store.model import StoreBusy, StoreLost
 
 if TYPE_CHECKING:
     from dytopo_autotrace.collect.records import RunRecords
@@ -37,11 +39,14 @@ def command(file: str, store: str | None, output: str | None) -> None:
         records = read(file)
     except AutotraceError as error:
         raise click.ClickException(str(error)) from error
+    if not records.spans:
+        remarks = "".join(f"\n{remark}" for remark in records.remarks)
+        raise click.ClickException(f"{file}: there is no span in it, so nothing is kept.{remarks}")
     for line in described(records):
         click.echo(line, err=True)
     if output is None:
         try:
-            run_id = keep(records, store)
+            run_id = kept(records, store)
         except AutotraceError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"kept as {run_id[:8]}: dytopo-autotrace report {run_id[:8]}", err=True)
@@ -61,10 +66,10 @@ def described(records: RunRecords) -> list[str]:
     spans = records.spans
     roles = Counter(span.role or "no role" for span in spans)
     agents = {span.agent for span in spans if span.agent}
-    named = ", ".join(f"{count} {role}" for role, count in roles.most_common())
+    named = ", ".join(f"{number} {role}" for role, number in roles.most_common())
     lines = [
-        f"{records.service or 'A program without a name'}: {len(spans):,} spans in "
-        f"{len({span.trace for span in spans}):,} traces, {len(agents):,} agents"
+        f"{records.service or 'A program without a name'}: {count(len(spans), 'span')} in "
+        f"{count(len({span.trace for span in spans}), 'trace')}, {count(len(agents), 'agent')}"
         + (f"; {named}." if named else ".")
     ]
     if spans and set(roles) == {"no role"}:
@@ -75,30 +80,33 @@ def described(records: RunRecords) -> list[str]:
     return [*lines, *records.remarks]
 
 
-def keep(records: RunRecords, store: str | None) -> str:
+def kept(records: RunRecords, store: str | None) -> str:
     """Write records into a store as a run that has ended, and give its id."""
     location = locate(store, os.getcwd())
     if location is None:
         raise click.ClickException("--store none: there is nothing to keep it in. Give a path.")
     run_id = secrets.token_hex(16)
-    start = RunStart(
-        run_id=run_id,
-        process=this_process(),
-        started_unix_ns=records.started_unix_ns,
-        service=records.service,
-        argv=records.argv,
-    )
-    ended = records.started_unix_ns + round(records.wall_seconds * 1e9)
-    state = RunState(remarks=records.remarks)
     writer = open_writer(location, alone)
+    is_kept = False
     try:
-        writer.begin(start)
-        writer.write(Batch(finished=records.spans, unix_ns=ended, state=state))
-        writer.end(RunEnd(ended, records.wall_seconds, records.exit_status))
+        keep(records, writer, run_id)
+        is_kept = True
     except (StoreBusy, StoreLost) as problem:
         raise click.ClickException(
             f"{shown(location)}: not kept: {problem.detail or problem.reason}"
         ) from problem
     finally:
         writer.close()
+        if not is_kept:
+            _forget(location, run_id)
     return run_id
+
+
+def _forget(location: str, run_id: str) -> None:
+    """Remove what was written of a run that could not be written whole."""
+    with contextlib.suppress(AutotraceError):
+        reader = open_reader(location)
+        try:
+            reader.delete(run_id)
+        finally:
+            reader.close()

@@ -78,4 +78,4 @@ def outcome(info: RunInfo) -> str:
         return info.status
     if info.end.exit_status:
         return f"status {info.end.exit_status}"
-    return "ok" if info.end.exit_status == 0 else info.end.ended
+    return "ok" if info.end.exit_status == 0 else info.end.ended or "unknown"

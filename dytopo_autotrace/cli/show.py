@@ -104,7 +104,10 @@ def _end(info: RunInfo) -> str:
         return f"runs still, last heard of {moment(info.heard_unix_ns)}"
     if end is None:
         return f"died: its process is gone, last heard of {moment(info.heard_unix_ns)}"
-    what = "" if end.ended == "returned" else f" ({end.ended})"
+    is_said = end.ended in ("returned", "", outcome(info))
+    # An exit with status 0 is a normal end, by whatever road.
+    is_normal = end.ended == "SystemExit" and not end.exit_status
+    what = "" if is_said or is_normal else f" ({end.ended})"
     message = f": {end.message}" if end.message else ""
     return f"{outcome(info)}{what}{message},"
 

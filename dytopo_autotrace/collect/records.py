@@ -72,7 +72,7 @@ class RunRecords:
     """One run of the watched program.
 
     `ended` is `returned`, `SystemExit`, `KeyboardInterrupt` or the type of the exception that
-    ended the program. `now_ns` is the moment on the span clock up to which open spans are measured.
+    ended the program; `died` or `running` if it did not say, `""` if that is not known. `now_ns` is the moment on the span clock up to which open spans are measured.
     """
 
     service: str = ""

@@ -27,8 +27,12 @@ _KINDS: Final[dict[str, Kind]] = {kind: kind for kind in KINDS}
 _UNITS: Final = {genai.OPERATION_DURATION: "s", genai.TOKEN_USAGE: "{token}"}
 
 
-def families(run: Run) -> list[MetricFamily]:
-    """Every metric of the run, by name. A span that still runs has no duration yet."""
+def families(run: Run, *, client: bool = True) -> list[MetricFamily]:
+    """Every metric of the run, by name. A span that still runs has no duration yet.
+
+    Args:
+        client: also the two of the conventions, which no program records itself.
+    """
     collector = MetricsCollector(max_points=sys.maxsize)
     for span in run.tree.spans:
         ended = clock.unix_seconds(run.tree.ends[span.id])
@@ -40,7 +44,8 @@ def families(run: Run) -> list[MetricFamily]:
             seconds = run.tree.seconds(span)
             collector.observe("histogram", DURATION, seconds, labels, ended, help=DURATION_HELP)
         _measured(collector, span, ended)
-        observe_client(collector, run, span, ended)
+        if client:
+            observe_client(collector, run, span, ended)
     # The collector's losses are told only if there are any: there were none while it ran.
     lost = any(collector.losses().values())
     return [each for each in collector.families() if lost or each.name != LOSSES]

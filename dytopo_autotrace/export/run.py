@@ -13,7 +13,7 @@ from dytopo_autotrace.analyze.tree import Tree, build
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.span import ErrorInfo, Span
 from dytopo_autotrace.export import content, genai
-from dytopo_autotrace.export.values import plain, text
+from dytopo_autotrace.export.values import compact, plain, text
 
 if TYPE_CHECKING:
     from dytopo_autotrace.collect.records import RunRecords
@@ -23,6 +23,9 @@ UNKNOWN_SERVICE: Final = "unknown_service"
 
 SERVICE_KEY: Final = "service.name"
 """Metadata key of a span that another service recorded than the run's own."""
+
+RUN: Final = "dytopo.run."
+"""How the names begin of what is true of a whole run."""
 
 OWN: Final = frozenset(
     (
@@ -138,8 +141,11 @@ class Run:
             "telemetry.sdk.version": __version__,
             "dytopo.run.started_unix_ns": records.started_unix_ns,
             "dytopo.run.wall_seconds": plain(records.wall_seconds),
-            "dytopo.run.ended": text(records.ended),
         }
+        if records.ended:  # else it is not known
+            found["dytopo.run.ended"] = text(records.ended)
+        if records.ended_message:
+            found["dytopo.run.ended_message"] = text(records.ended_message)
         if records.exit_status is not None:
             found["dytopo.run.exit_status"] = records.exit_status
         # What is typed on the command line is as likely as not the task itself.
@@ -151,6 +157,10 @@ class Run:
         remarks = [text(remark) for remark in records.remarks]
         if remarks:
             found["dytopo.run.remarks"] = remarks
+        if records.prices:
+            # As text: attributes have no lists of lists.
+            prices = [[text(p.model), p.input, p.output, p.cached] for p in records.prices]
+            found["dytopo.run.prices"] = compact(plain(prices))
         return found
 
 

@@ -2,7 +2,7 @@
 
 Zipkin has whole microseconds of at least one, text for every tag, and names in lower case. It has
 no links; they are the tag `dytopo.links`, as `trace:span` with spaces between. It has no place for
-what is true of a whole run.
+what is true of a whole run; those are tags of the first span.
 
 https://zipkin.io/zipkin-api/
 https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/
@@ -10,21 +10,24 @@ https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dytopo_autotrace.export.run import ExportedSpan, Run
+from dytopo_autotrace.export.run import RUN, ExportedSpan, Run
 from dytopo_autotrace.export.values import compact, separated
 
 
 def render(run: Run) -> Iterator[str]:
     """One JSON array, a chunk for each span."""
     yield "["
-    yield from separated(compact(_span(each)) for each in run.spans())
+    yield from separated(
+        compact(_span(each, {} if index else run.resource()))
+        for index, each in enumerate(run.spans())
+    )
     yield "]\n"
 
 
-def _span(each: ExportedSpan) -> dict[str, Any]:
+def _span(each: ExportedSpan, of_run: Mapping[str, Any]) -> dict[str, Any]:
     span = each.span
     start = each.start_ns // 1000
     found: dict[str, Any] = {"traceId": span.trace_id, "id": span.span_id}
@@ -44,7 +47,8 @@ def _span(each: ExportedSpan) -> dict[str, Any]:
             }
             for event in each.events
         ]
-    found["tags"] = {key: _text(value) for key, value in _tags(each)}
+    tags = [*((key, of_run[key]) for key in of_run if key.startswith(RUN)), *_tags(each)]
+    found["tags"] = {key: _text(value) for key, value in tags}
     return found
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
-from dytopo_autotrace.collect.records import RunRecords
+from dytopo_autotrace.collect.records import ModelPrice, RunRecords
 from dytopo_autotrace.collect.span import Site, Span
 from dytopo_autotrace.importing import identifiers
 from dytopo_autotrace.importing.conventions import meaning
 from dytopo_autotrace.importing.foreign import Findings, ForeignSpan, text
 
 UNKNOWN_SERVICE: Final = "unknown_service"
+LATEST_NS: Final = 2**63 - 1
 
 
 def records(foreign: Iterable[ForeignSpan], findings: Findings) -> RunRecords:
@@ -27,6 +29,9 @@ def records(foreign: Iterable[ForeignSpan], findings: Findings) -> RunRecords:
             missing = "trace id" if not trace else "span id"
             findings.leave_out(f"a span has no {missing}", span.name or "a span without a name")
             continue
+        if max(abs(span.start_ns), abs(span.end_ns or 0)) > LATEST_NS:
+            findings.leave_out("a time of a span is beyond every calendar", span.name)
+            continue
         numbers.take(trace, own)
         kept.append((span, trace, own))
     service = _service(kept)
@@ -39,13 +44,16 @@ def records(foreign: Iterable[ForeignSpan], findings: Findings) -> RunRecords:
     resource = findings.resource
     return RunRecords(
         service="" if service == UNKNOWN_SERVICE else service,
+        argv=tuple(map(text, _listed(resource.get("process.command_args")))),
         started_unix_ns=_whole(resource.get("dytopo.run.started_unix_ns"))
         or (clock.unix_ns(first) if spans else 0),
         wall_seconds=_seconds(resource.get("dytopo.run.wall_seconds"), (last - first) / 1e9),
         exit_status=_exit_status(resource.get("dytopo.run.exit_status")),
-        ended=text(resource.get("dytopo.run.ended")) or "returned",
+        ended=text(resource.get("dytopo.run.ended")),
+        ended_message=text(resource.get("dytopo.run.ended_message")),
         now_ns=last,
         spans=spans,
+        prices=tuple(_prices(resource.get("dytopo.run.prices"))),
         drops={
             key.removeprefix("dytopo.run.drops."): _whole(count)
             for key, count in resource.items()
@@ -90,7 +98,8 @@ def _span(
     start = clock.counter_ns(foreign.start_ns)
     span = Span(numbers.of(trace, own), numbers.of(trace, parent), trace, site, start)
     if foreign.end_ns is not None and not said.is_open:
-        span.end_ns = clock.counter_ns(foreign.end_ns) or 1  # 0 would say that it runs
+        end = min(foreign.end_ns, foreign.start_ns + LATEST_NS)  # No store has more for a duration.
+        span.end_ns = clock.counter_ns(end) or 1  # 0 would say that it runs
     span.status = said.status
     span.error = said.error
     span.agent = said.agent
@@ -127,7 +136,26 @@ def _remarks(findings: Findings, numbers: _Numbers) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _prices(written: Any) -> Iterator[ModelPrice]:
+    for each in _listed(written):
+        match each:
+            case [str(model), *numbers] if len(numbers) == 3:
+                of_input, of_output, cached = map(_price, numbers)
+                if of_input is not None and of_output is not None:
+                    yield ModelPrice(model, of_input, of_output, cached)
+
+
+def _price(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and 0 <= value < 1e12 else None
+
+
 def _listed(value: Any) -> list[Any]:
+    """The value if it is a list, also one that its format has no form for and that is JSON text."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return []
     return value if isinstance(value, list) else []
 
 
@@ -139,8 +167,12 @@ def _whole(value: Any) -> int:
 
 
 def _seconds(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, (int, float)) else otherwise
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+    return found if 0 <= found < 2**63 / 1e9 else otherwise
 
 
 def _exit_status(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
+    return _whole(value) if isinstance(value, int) or text(value).isdigit() else None

@@ -37,7 +37,11 @@ def spans(document: list[Any], findings: Findings, place: str) -> Iterator[Forei
     found: list[tuple[ForeignSpan, bool]] = []
     for where, written in _flat(document):
         try:
-            found.append((_span(written), is_true(mapping(written).get("shared"))))
+            span = _span(written)
+            found.append((span, is_true(mapping(written).get("shared"))))
+            if span.is_ours:
+                of_run = [key for key in span.attributes if key.startswith("dytopo.run.")]
+                findings.resource.update({key: span.attributes.pop(key) for key in of_run})
         except BadSpan as fault:
             findings.leave_out(str(fault), f"{place}{where}")
     _split_shared(found)

@@ -105,7 +105,9 @@ def choose(runs: Sequence[RunInfo], asked: str | None) -> RunInfo:
     """
     if not runs:
         raise StoreError("no runs yet. Watch one: python -m dytopo_autotrace script.py")
-    if not asked or asked == "last":
+    if asked is not None and not asked.strip():
+        raise StoreError("an empty id names no run. Give the beginning of one, or last.")
+    if asked is None or asked == "last":
         return max(runs, key=lambda run: run.start.started_unix_ns)
     found = [run for run in runs if run.start.run_id.startswith(asked.lower())]
     if len(found) == 1:

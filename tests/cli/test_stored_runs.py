@@ -87,6 +87,19 @@ def test_a_run_that_died_says_what_was_running(path, keep):
     assert "a remark" in page
 
 
+def test_an_empty_id_names_no_run(path, keep):
+    """`delete ''`, from a variable that is not set, deletes nothing."""
+    keep("a" * 32, GONE)
+    assert "names no run" in refused(delete.command, "--store", path, "")
+    assert "a" * 8 in said(runs.command, "--store", path)
+
+
+def test_an_exit_with_status_0_is_simply_ok(path, keep):
+    """`sys.exit(0)` is no special end."""
+    keep("a" * 32, this_process(), status=0)
+    assert "ok: as it wished, after 2.00 s" in said(show.command, "--store", path)
+
+
 def test_a_run_that_ended_says_how(path, keep):
     """Exit status, the kind of the end and its message are shown; spans when asked for."""
     keep("a" * 32, this_process(), status=3)
