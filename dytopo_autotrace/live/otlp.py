@@ -36,6 +36,9 @@ PATIENCE_SECONDS: Final = 1.5
 LONGEST_PATIENCE_SECONDS: Final = 8.0
 """How long it is held up at most while spans arrive, or opentelemetry is still being imported."""
 
+LAST_REQUEST_SECONDS: Final = 0.3
+"""How long the request that is under way when all is given up is waited for: it may have arrived."""
+
 SHARE: Final = 20
 """One part in so many is the most of its time that the thread spends on preparing."""
 
@@ -77,6 +80,10 @@ class OtlpSender:
         self._give_up_at = float("inf")
         self._in_hand = 0
         self._pause = 0.0
+        self._settling = threading.Lock()
+        self._is_over = self._is_counted = False
+        self._is_idle = threading.Event()
+        self._is_idle.set()
 
     @property
     def name(self) -> str:
@@ -106,14 +113,14 @@ class OtlpSender:
         rest = [*self._backlog.next(MAX_WAITING), *self._still_open()]
         if rest and not self._backlog.closed_for:
             self._deliver(rest)
-        self._backlog.close("unreachable")
+        self._backlog.close(self._late)
         if self._collector is not None:
             self._collector.close()
 
     def failed(self, fault: Exception) -> None:
         self.trouble = f"{type(fault).__name__}: {fault}"
-        self._backlog.lose(self._in_hand, "fault of ours")
-        self._in_hand = 0
+        self._lose(self._in_hand, "fault of ours")
+        self._is_idle.set()
 
     def hurry(self) -> None:
         """The program has ended: from another thread, cut short what is under way."""
@@ -136,15 +143,36 @@ class OtlpSender:
         return max(left + 0.2, 0.0)
 
     def give_up(self) -> None:
-        """Nothing is waited for any more: what was not delivered is lost."""
-        self._backlog.close("unreachable")
+        """Nothing is sent any more: what was not delivered by now is lost."""
+        with self._settling:
+            self._is_over = True
+        self._is_idle.wait(LAST_REQUEST_SECONDS)
+        reason = self._late
+        with self._settling:
+            self._is_counted = True
+            self._backlog.lose(self._in_hand, reason)
+            self._in_hand = 0
+        self._backlog.close(reason)
 
     def losses(self) -> dict[str, int]:
         """Spans that did not arrive, by reason; those that are under way count once it is given up."""
         lost = Counter(self._backlog.drops)
-        if self._backlog.closed_for:
-            lost["unreachable"] += self._in_hand
         return {reason: count for reason, count in sorted(lost.items()) if count}
+
+    @property
+    def complaint(self) -> str:
+        """The losses in words for a person, `""` if there are none."""
+        lost = self.losses()
+        if not lost:
+            return ""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in lost.items())
+        said = f" ({self.trouble})" if self.trouble else ""
+        return f"{sum(lost.values()):,} spans did not reach {self.name}: {reasons}{said}"
+
+    @property
+    def _late(self) -> str:
+        """Why what is left at the end is lost."""
+        return "not sent in time" if self.sent and not self.trouble else "unreachable"
 
     def forked(self) -> None:
         """In a forked child: what waits is the parent's to send, and so is the connection."""
@@ -156,6 +184,10 @@ class OtlpSender:
         self._deadline = None
         self._is_last = False
         self._in_hand = self.sent = 0
+        self._settling = threading.Lock()
+        self._is_over = self._is_counted = False
+        self._is_idle = threading.Event()
+        self._is_idle.set()
 
     def _deliver(self, spans: Sequence[Span]) -> float:
         """Send spans in several requests, put back what may be sent later; seconds of indexing."""
@@ -170,6 +202,13 @@ class OtlpSender:
         indexing = time.thread_time() - began
         for first in range(0, len(spans), REQUEST_SPANS):
             batch = spans[first : first + REQUEST_SPANS]
+            if self._is_last and time.monotonic() > self._give_up_at:
+                self._lose(len(spans) - first, self._late)
+                break
+            with self._settling:
+                if self._is_over:
+                    break
+                self._is_idle.clear()
             is_cut_short = self._deadline is not None and not self._is_last
             outcome = "unreachable" if is_cut_short else collector.send(map(run.exported, batch))
             if outcome == "unsent":
@@ -179,9 +218,11 @@ class OtlpSender:
             if outcome == "unreachable":
                 self.trouble = self.trouble if is_cut_short else collector.reply.said
                 self._put_off(spans[first:])
+                self._is_idle.set()
                 break
             refused = len(batch) if outcome == "refused" else collector.reply.refused
             self._sent(len(batch), min(refused, len(batch)), collector)
+            self._is_idle.set()
         return indexing
 
     def _put_off(self, spans: Sequence[Span]) -> None:
@@ -189,18 +230,27 @@ class OtlpSender:
             self._lose(len(spans), "unreachable")
             return
         self._pause = min(max(2 * self._pause, 1.0), LONGEST_PAUSE_SECONDS)
-        self._backlog.back(spans)
-        self._in_hand = 0
+        with self._settling:
+            if self._is_counted:
+                return
+            self._backlog.back(spans)
+            self._in_hand = 0
         self._backlog.shed(MAX_WAITING, "queue full")
 
     def _lose(self, count: int, reason: str) -> None:
-        self._backlog.lose(count, reason)
-        self._in_hand -= count
+        with self._settling:
+            if not self._is_counted:
+                self._backlog.lose(count, reason)
+                self._in_hand -= count
 
     def _sent(self, count: int, refused: int, collector: Collector) -> None:
-        self.sent += count - refused
-        self._pause = 0.0
-        self._in_hand -= count - refused
+        with self._settling:
+            if self._is_counted:
+                return
+            self.sent += count - refused
+            self._in_hand -= count - refused
+        if self._pause:
+            self._pause, self.trouble = 0.0, ""  # What was unreachable is not any more.
         if refused:
             self.trouble = collector.reply.said or "it cannot be encoded"
             self._lose(refused, "refused")

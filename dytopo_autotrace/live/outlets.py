@@ -113,8 +113,8 @@ class Outlets:
             pass  # Whoever is impatient does without the rest; it is counted.
         for sender in self.senders:
             sender.give_up()
-            if lost := sum(sender.losses().values()):
-                self.sources.say(f"{lost} spans did not reach {sender.name}: {sender.trouble}")
+            if complaint := sender.complaint:
+                self.sources.say(complaint)
         for each in self.files:
             if each.trouble:
                 self.sources.say(f"{each.name}: not written: {each.trouble}")

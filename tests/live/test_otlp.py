@@ -183,6 +183,31 @@ def test_the_end_waits_for_a_bad_collector_about_a_second(statuses):
         assert sender.losses() == {"unreachable": 3}
 
 
+def test_what_is_given_up_is_not_sent_after_all():
+    """Received and lost are all spans there were, and the losses are named with their reasons."""
+    with Collector() as collector:
+        sender = sender_to(collector.url)
+        worker = Worker("test", sender, 0.0)
+        spans = [finished(number) for number in range(1, MAX_WAITING + 3_001)]
+        sender.take(spans)
+        worker.ensure_running()
+        while not collector.attempts:
+            threading.Event().wait(0.01)
+        sender.give_up()
+        lost = sender.losses()
+        sender.hurry()
+        worker.finish()
+        assert worker.wait(30)
+        assert sender.losses() == lost
+        assert len(collector.spans) + sum(lost.values()) == len(spans)
+        late = lost["not sent in time"]
+    assert lost == {"queue full": 3_000, "not sent in time": late}
+    assert sender.complaint == (
+        f"{3_000 + late:,} spans did not reach {collector.url}: "
+        f"{late:,} not sent in time, 3,000 queue full"
+    )
+
+
 def test_the_libraries_log_nothing_of_it(caplog):
     """The exporter's log goes where the program's goes, so ours is kept out, and no one else's."""
     caplog.set_level(logging.DEBUG)
