@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dytopo_autotrace import agent
 from dytopo_autotrace.collect import faults
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from dytopo_autotrace.weave.modules import Modules
 
 
+BEYOND_MEMORY: Final = "spans: the memory limit was reached"
+"""They are not in what the process knows of itself, but in its store if it has one."""
+
+
 def drops(installation: agent.Installation) -> dict[str, int]:
     """What was lost on the way, by reason; nothing that was not."""
     weaver = installation.weaver
     counted = {
         "calls: a fault of ours, contained": weaver.switch.missed if weaver else 0,
         "spans: the buffer was full": pipeline.dropped,
-        "spans: the memory limit was reached": traces.dropped,
+        BEYOND_MEMORY: traces.dropped,
         "failures: the memory limit was reached": failures.dropped,
-        **{f"metrics: {reason}": count for reason, count in metrics.losses().items()},
-        **{f"metric {name}: no number": n for name, n in agent.measurer.unmeasured.items()},
         **{
             f"fault of ours in {name}": count
             for counted in (pipeline.faults, faults.contained)
@@ -67,6 +69,9 @@ def remarks(installation: agent.Installation) -> Iterator[str]:
     for observer in installation.weaver.observers.values():
         if observer.retired:
             yield f"observer {observer.text} was called no more: {observer.retired}"
+    yield from metrics.remarks()
+    for name, count in agent.measurer.unmeasured.items():
+        yield f"{name}: {count:,} {'value was' if count == 1 else 'values were'} no number"
     yield from installation.unreached
     for fault in installation.weaver.ledger.faults:
         yield f"a fault of ours, contained: {fault}"

@@ -385,8 +385,11 @@ class Run:
     def _drops(self, *, stored: bool = True) -> dict[str, int]:
         """What was lost so far; the store counts its own losses itself."""
         unsent = self._outlets.losses() if self._outlets is not None else {}
+        own = account.drops(self._installation)
+        if self._recording is not None and (beyond := own.pop(account.BEYOND_MEMORY, 0)) and stored:
+            own["spans not in this report, but in the store: the memory limit was reached"] = beyond
         return {
-            **account.drops(self._installation),
+            **own,
             **(self._recording.losses() if stored and self._recording is not None else {}),
             **account.elsewhere("for the collector", unsent),
         }

@@ -14,8 +14,8 @@ import os
 import threading
 import weakref
 from array import array
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, SupportsFloat, SupportsIndex, cast
 
 from dytopo_autotrace.collect import clock
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 OVERFLOW: Final[Labels] = (("otel_metric_overflow", "true"),)
 """Labels of the series that takes what exceeds a limit: OpenTelemetry's convention."""
 
+MAX_REFUSALS: Final = 20
+MAX_NAME: Final = 100
 LOSSES: Final = "dytopo_metrics_losses_total"
 """Name of the counter under which a collector exposes its own losses."""
 
@@ -198,6 +200,8 @@ class MetricsCollector:
         self._lookup: dict[tuple[str, Labels], Series] = {}
         self._overwritten = 0
         self.refused = 0
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        """What was refused by metric and reason, of the first metrics that had any refused."""
         self.overflowed = 0
         self.conflicting = 0
 
@@ -212,7 +216,7 @@ class MetricsCollector:
             pairs = _pairs(labels) if labels else ()
             self.observe(None, name, value, pairs, clock.unix_seconds(clock.now_ns()))
         except Exception:
-            self.refused += 1
+            self._refuse(name, "not a number")
         return DONE
 
     def observe(
@@ -247,7 +251,7 @@ class MetricsCollector:
                     self._apply_waiting()
                 self._apply(kind, name, value, labels, timestamp, buckets, help)
         except Exception:
-            self.refused += 1
+            self._refuse(name, "not a number")
 
     def observe_many(
         self,
@@ -296,23 +300,29 @@ class MetricsCollector:
         text: str,
     ) -> None:
         if not -math.inf < value < math.inf:
-            self.refused += 1
+            self._refuse(name, "not finite")
             return
         try:
             series = self._lookup[name, labels]
         except (KeyError, TypeError):
             found = self._find(kind, name, labels, buckets, text)
             if found is None:
-                self.refused += 1
+                self._refuse(name, "too many metrics")
                 return
             series = found
         if kind != series.kind and kind is not None:
             self.conflicting += 1
         if value < 0 and series.kind == "counter":
-            self.refused += 1
+            self._refuse(name, "negative step")
             return
         self._points.add(series.index, value, timestamp)
         series.add(value, timestamp)
+
+    def _refuse(self, name: object, what: str) -> None:
+        self.refused += 1
+        key = (name[:MAX_NAME] if type(name) is str else "", what)
+        if key in self.refusals or len(self.refusals) < MAX_REFUSALS:
+            self.refusals[key] += 1
 
     def _apply_waiting(self) -> None:
         while self._waiting:
@@ -379,6 +389,24 @@ class MetricsCollector:
         with self._lock:
             self._apply_waiting()
             return *self._points.columns(), self._series
+
+    def remarks(self) -> Iterator[str]:
+        """What a reader of the metrics should know of what was not kept as it came, in words."""
+        named = 0
+        for (name, what), count in sorted(self.refusals.items()):
+            named += count
+            yield f"{name or 'a metric'}: {count:,} refused ({what})"
+        if self.refused > named:
+            yield f"metrics: {self.refused - named:,} others refused"
+        complete = "totals are complete"
+        if self.dropped_points:
+            count = self.dropped_points
+            yield f"metrics: single values that gave way to newer ones: {count:,}; {complete}"
+        if self.overflowed:
+            count = self.overflowed
+            yield f"metrics: values merged, since they had too many labels: {count:,}; {complete}"
+        if self.conflicting:
+            yield f"metrics: values that came as another kind than before: {self.conflicting:,}"
 
     @property
     def dropped_points(self) -> int:

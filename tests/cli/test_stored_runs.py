@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 
 import pytest
@@ -85,6 +86,17 @@ def test_a_run_that_died_says_what_was_running(path, keep):
     (line,) = [line for line in page.splitlines() if line.startswith("agent_call")]
     assert line.split() == ["agent_call", "researcher", "2.00", "s", "0" * 15 + "2"]
     assert "a remark" in page
+
+
+def test_values_of_metrics_are_no_lost_records(path, keep):
+    """What a metric did not keep as it came is not counted among the records that are missing."""
+    run = keep("a" * 32, GONE)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE process SET drops = ?", ('{"metrics: overflowed": 90, "x": 2}',))
+    connection.commit()
+    connection.close()
+    (info,) = json.loads(said(runs.command, "--store", path, "--json"))
+    assert (info["run_id"], info["drops"]) == (run, 2)
 
 
 def test_an_empty_id_names_no_run(path, keep):

@@ -558,3 +558,19 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+
+
+def test_what_was_not_kept_as_it_came_is_said_in_words():
+    """A refusal names its metric and its reason; totals are told from single values."""
+    collector = MetricsCollector(max_points=2, max_label_sets=1)
+    for step in (1, -1, 2):
+        collector.observe("counter", "c_total", step, (), 1.0)
+    for value in (math.inf, math.nan, 1.0):
+        collector.record("load", value, where="here")
+    collector.record("load", 2.0, where="there")
+    assert list(collector.remarks()) == [
+        "c_total: 1 refused (negative step)",
+        "load: 2 refused (not finite)",
+        "metrics: single values that gave way to newer ones: 2; totals are complete",
+        "metrics: values merged, since they had too many labels: 1; totals are complete",
+    ]
