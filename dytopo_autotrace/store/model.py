@@ -201,6 +201,9 @@ class Writer(Protocol):
     def prune(self, keep: Retention) -> Iterator[None]:
         """Remove what retention does not keep, in steps of a few milliseconds each."""
 
+    def make_room(self) -> None:
+        """The store is full, and the end is all that is still to be written; never raises."""
+
     def hurry(self) -> None:
         """The program has ended: from now on wait two seconds at most for what does not answer.
 

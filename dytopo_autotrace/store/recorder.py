@@ -106,7 +106,7 @@ class Recorder:
             else:
                 self._finish(end)
         except StoreLost as lost:
-            self._give_up(lost.reason, lost.detail)
+            self._give_up(lost.reason, lost.detail, end)
         except Exception as fault:
             self._fault(fault, is_last=end is not None)
 
@@ -266,12 +266,26 @@ class Recorder:
         if is_last or self._faults > MAX_FAULTS:
             self._give_up("store_fault", self.trouble)
 
-    def _give_up(self, reason: str, detail: str) -> None:
+    def _give_up(self, reason: str, detail: str, end: Callable[[], RunEnd] | None = None) -> None:
         """Go on in memory only: what waits, and what comes, is counted."""
         self.trouble = detail or reason
         self._opened = []
         self._backlog.close(reason)
+        if end is not None and reason == "store_full":
+            self._write_end_only(end)
         self.writer.close()
+
+    def _write_end_only(self, end: Callable[[], RunEnd]) -> None:
+        """On a full disk: say at least how the run ended, and how much of it is missing."""
+        try:
+            self.writer.make_room()
+            lost = Counter(self._backlog.drops) + Counter(self.writer.losses)
+            state = self._sources.state()
+            state = state._replace(drops={**state.drops, **lost})
+            self.writer.write(Batch(state=state))
+            self.writer.end(end())
+        except (StoreBusy, StoreLost):
+            pass  # There is no room even for that.
 
 
 class _Seen:

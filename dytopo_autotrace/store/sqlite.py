@@ -41,6 +41,8 @@ PAGE_BYTES: Final = 8192
 """Half of the work per row of the default page: rows of a hundred bytes, appended in the order of ids."""
 CHECKPOINT_PAGES: Final = 1000
 LOG_BYTES: Final = 16 << 20
+RESERVE_BYTES: Final = 256 << 10
+"""Room that a run holds free for its end and its counts of loss, should the disk be full by then."""
 MAX_DAMAGED: Final = 3
 """A disk that damages every new file is left alone after so many."""
 
@@ -104,6 +106,7 @@ class SqliteWriter:
         self._descriptors = Descriptors(self.path, others)
         self._file = identity(self.path)
         self._connection = connection
+        _hold_reserve(self._reserve)
         return connection
 
     def write(self, batch: Batch) -> None:
@@ -178,7 +181,17 @@ class SqliteWriter:
                     ),
                 )
 
+    def make_room(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._reserve)
+
+    @property
+    def _reserve(self) -> str:
+        return f"{self.path}-reserve"
+
     def close(self) -> None:
+        if self._connection is not None:
+            self.make_room()
         self._disconnect()
         self._start = None
 
@@ -316,6 +329,17 @@ def _open(path: str) -> sqlite3.Connection:
     # transaction, and in the child that would write into the parent's log.
     connection.create_function("held_by", 0, lambda: str(connection))
     return connection
+
+
+def _hold_reserve(path: str) -> None:
+    """Take some room on the disk, in a file, so that it can be given back when there is none."""
+    with contextlib.suppress(OSError):
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.write(descriptor, bytes(RESERVE_BYTES))
+        finally:
+            os.close(descriptor)
 
 
 def _make_private(path: str) -> None:

@@ -219,6 +219,29 @@ def test_a_store_that_stays_locked_holds_up_the_end_only_so_long(
     assert kept.losses() == {"store_locked": 2}
 
 
+def test_a_full_disk_leaves_room_for_the_end_and_for_what_is_lost(
+    record, span, read, path, monkeypatch
+):
+    """A run whose disk is full says how it ended and how many of its spans are missing."""
+    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.1)
+    kept = record()
+    kept.take([span()])
+    kept.tick()
+    reserve = Path(f"{path}-reserve")
+    assert reserve.stat().st_size > 100_000
+    connection = kept.recorder.writer._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    kept.take([span() for _ in range(20_000)])
+    kept.finish(ended)
+    kept.tick()
+    reader = read()
+    (info,) = reader.runs()
+    assert (info.status, info.drops) == ("ended", 20_000)
+    assert reader.load(info.start.run_id).drops == {"store_full": 20_000} == kept.losses()
+    assert not reserve.exists()
+
+
 def test_a_store_that_cannot_be_opened_leaves_the_host_alone(span, start):
     """Where there can be no store, everything is counted and nothing is raised."""
     kept = Intake(lambda backlog: Recorder(backlog, open_writer("/proc/no/traces.db"), start()))
