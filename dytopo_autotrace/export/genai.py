@@ -123,7 +123,9 @@ def name(span: Span, conventional: Mapping[str, Any]) -> str:
         "chat": "gen_ai.request.model",
         "execute_tool": "gen_ai.tool.name",
     }[operation]
-    return f"{operation} {conventional[subject]}" if subject in conventional else operation
+    # Another tool's word for the same, such as text_completion, came with the span.
+    said = text(conventional.get("gen_ai.operation.name")) or operation
+    return f"{said} {conventional[subject]}" if subject in conventional else said
 
 
 def is_client(span: Span) -> bool:
@@ -135,7 +137,7 @@ def observations(span: Span, conventional: Mapping[str, Any]) -> Iterator[Observ
     """What a finished model call adds to the two histograms of a client."""
     if span.role != "llm" or not span.end_ns:
         return
-    labels = [("gen_ai.operation.name", "chat")]
+    labels = [("gen_ai.operation.name", text(conventional.get("gen_ai.operation.name")) or "chat")]
     labels += [
         (key, str(conventional[key]))
         for key in ("gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model")

@@ -1,17 +1,19 @@
 """What foreign attributes mean: role, agent, tokens, model and error, by the names that are in use.
 
-Names of OpenTelemetry's conventions for generative AI, of OpenInference, OpenLLMetry, MLflow and
-Langfuse. What is not understood stays in the metadata under its own name.
+Names of OpenTelemetry's conventions for generative AI, of OpenInference, OpenLLMetry, MLflow,
+Langfuse, LangSmith and Vercel's AI SDK. What is not understood stays in the metadata under its own name.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from dytopo_autotrace.collect.span import ErrorInfo, Status
+from dytopo_autotrace.export import genai
 from dytopo_autotrace.importing.foreign import ForeignEvent, ForeignSpan, is_true, text
 
 ROLES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -35,6 +37,23 @@ ROLES: Final[Mapping[str, Mapping[str, str]]] = {
         "evaluator": "evaluator",
     },
     "traceloop.span.kind": {"workflow": "orchestrator", "agent": "worker", "tool": "tool"},
+    "langsmith.span.kind": {
+        "llm": "llm",
+        "tool": "tool",
+        "retriever": "retrieval",
+        "embedding": "embedding",
+    },
+    "ai.operationId": {
+        **dict.fromkeys(
+            (
+                *("ai.generatetext.dogenerate", "ai.streamtext.dostream"),
+                *("ai.generateobject.dogenerate", "ai.streamobject.dostream"),
+            ),
+            "llm",
+        ),
+        "ai.toolcall": "tool",
+        **dict.fromkeys(("ai.embed.doembed", "ai.embedmany.doembed"), "embedding"),
+    },
     "mlflow.spanType": {
         "llm": "llm",
         "chat_model": "llm",
@@ -63,15 +82,23 @@ AGENTS: Final = (
 """Attributes that name the agent, the best first."""
 
 RENAMED: Final[Mapping[str, tuple[str, ...]]] = {
-    "model": ("gen_ai.request.model", "llm.model_name", "llm.request.model"),
-    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+    "model": (
+        *("gen_ai.request.model", "llm.model_name", "llm.request.model"),
+        *("langfuse.observation.model.name", "mlflow.llm.model", "ai.model.id"),
+    ),
+    "provider": (
+        *("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+        *("mlflow.llm.provider", "ai.model.provider"),
+    ),
     "tokens_in": (
         *("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
         *("llm.token_count.prompt", "llm.usage.prompt_tokens"),
+        *("ai.usage.inputTokens", "ai.usage.promptTokens"),
     ),
     "tokens_out": (
         *("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
         *("llm.token_count.completion", "llm.usage.completion_tokens"),
+        *("ai.usage.outputTokens", "ai.usage.completionTokens"),
     ),
     "cache_read_tokens": (
         *("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
@@ -92,11 +119,22 @@ RENAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "response_id": ("gen_ai.response.id",),
     "finish_reasons": ("gen_ai.response.finish_reasons",),
     "conversation_id": ("gen_ai.conversation.id", "session.id"),
-    "tool": ("gen_ai.tool.name", "tool.name"),
-    "tool_call_id": ("gen_ai.tool.call.id",),
+    "tool": ("gen_ai.tool.name", "tool.name", "ai.toolCall.name"),
+    "tool_call_id": ("gen_ai.tool.call.id", "ai.toolCall.id"),
     "tool_type": ("gen_ai.tool.type",),
 }
 """Metadata key to the attributes that mean it, the best first."""
+
+USAGES: Final = ("mlflow.chat.tokenUsage", "langfuse.observation.usage_details")
+"""Attributes that hold all tokens of a call as one JSON object."""
+
+_USAGE: Final[Mapping[str, tuple[str, ...]]] = {
+    "tokens_in": ("input_tokens", "prompt_tokens", "input"),
+    "tokens_out": ("output_tokens", "completion_tokens", "output"),
+    "cache_read_tokens": ("cache_read_input_tokens", "input_cached_tokens"),
+    "cache_creation_tokens": ("cache_creation_input_tokens",),
+    "reasoning_tokens": ("output_reasoning_tokens", "reasoning_tokens"),
+}
 
 _NUMBERS: Final = frozenset(
     (
@@ -104,7 +142,7 @@ _NUMBERS: Final = frozenset(
         *("reasoning_tokens", "max_tokens", "temperature", "top_p"),
     )
 )
-_COMPUTED: Final = ("gen_ai.operation.name", "gen_ai.agent.name", "gen_ai.workflow.name")
+_COMPUTED: Final = ("gen_ai.agent.name", "gen_ai.workflow.name")
 """What our own exports say again in the words of the conventions."""
 
 _FRAME = re.compile(r'^  File "(.*)", line (\d{1,9}), in (.*)$', re.MULTILINE)
@@ -139,6 +177,8 @@ def _ours(span: ForeignSpan) -> Meaning:
     )
     is_open = is_true(attributes.pop("dytopo.open", False))
     soft = is_true(attributes.pop("dytopo.error.soft", False))
+    if attributes.get("gen_ai.operation.name") == genai.OPERATIONS.get(role):
+        attributes.pop("gen_ai.operation.name", None)
     for key in (*_COMPUTED, "dytopo.round", "dytopo.withheld", "dytopo.lost_links"):
         attributes.pop(key, None)
     if role == "tool" and attributes.get("gen_ai.tool.name") == operation:
@@ -159,7 +199,10 @@ def _ours(span: ForeignSpan) -> Meaning:
 
 def _theirs(span: ForeignSpan) -> Meaning:
     attributes = dict(span.attributes)
-    failed = span.failed
+    failed, message = span.failed, span.message
+    if text(attributes.get("langfuse.observation.level")) == "ERROR":
+        failed = True
+        message = message or text(attributes.get("langfuse.observation.status_message"))
     status: Status = "error" if failed else ("success" if span.end_ns else "in_progress")
     agent = next((found for key in AGENTS if (found := text(attributes.get(key)))), "")
     if agent and attributes.get("gen_ai.agent.name") == agent:
@@ -170,11 +213,16 @@ def _theirs(span: ForeignSpan) -> Meaning:
     if failed:
         # The last one is what ended the span; those before it may have been handled.
         last = exceptions[-1].attributes if exceptions else {}
-        error = _error_of(last, error_type, span.message)
+        error = _error_of(last, error_type, message)
         if error is not None and error.type_name.endswith("CancelledError"):
             status = "cancelled"
     role = _role(attributes)
     metadata = _renamed(attributes)
+    if not role and not any(key in span.attributes for key in ROLES) and _is_model_call(metadata):
+        role = "llm"
+    if role == "worker" and not agent:
+        entity = text(attributes.get("traceloop.entity.name"))
+        agent = entity or span.name.removeprefix("invoke_agent").strip()
     if span.kind:
         metadata.setdefault("span.kind", span.kind)
     others = [
@@ -196,20 +244,43 @@ def _role(attributes: Mapping[str, Any]) -> str:
     return ""
 
 
+def _is_model_call(metadata: Mapping[str, Any]) -> bool:
+    """Whether what says nothing of its kind names a model and the tokens that it took."""
+    return "model" in metadata and ("tokens_in" in metadata or "tokens_out" in metadata)
+
+
 def _renamed(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes, those that are understood under the names that rules use for them."""
     found: dict[str, Any] = {}
+    for usage in USAGES:
+        counts = _table(attributes.get(usage))
+        for name, keys in _USAGE.items():
+            counted = (_number(counts[key]) for key in keys if key in counts)
+            if (number := next((each for each in counted if each is not None), None)) is not None:
+                found.setdefault(name, number)
     for name, keys in RENAMED.items():
         for key in keys:
             if key not in attributes:
                 continue
             value = attributes[key]
+            if key.startswith("mlflow.") and isinstance(value, str):
+                value = value.strip('"')  # All that MLflow writes is JSON.
             fitting = _number(value) if name in _NUMBERS else value
             if fitting is not None:
                 found[name] = fitting
                 del attributes[key]
                 break
     return {**attributes, **found}
+
+
+def _table(written: Any) -> dict[str, Any]:
+    """An object, which may be written as JSON text; an empty one for all else."""
+    if isinstance(written, str):
+        try:
+            written = json.loads(written)
+        except (ValueError, RecursionError):
+            return {}
+    return written if isinstance(written, dict) else {}
 
 
 def _number(value: Any) -> int | float | None:

@@ -31,6 +31,16 @@ def is_trace(document: Any) -> bool:
     return isinstance(document, dict) and "spans" in document and "traceID" in document
 
 
+def is_span(document: Any) -> bool:
+    """Whether this is a span by itself."""
+    return isinstance(document, dict) and "traceID" in document and "spanID" in document
+
+
+def bare(spans: list[Any]) -> dict[str, Any]:
+    """A trace of these spans, each of which says itself which trace it is of."""
+    return {"traceID": None, "spans": spans}
+
+
 def is_traces(document: dict[str, Any]) -> bool:
     """Whether this is a trace, or the answer of the query API."""
     data = document.get("data")

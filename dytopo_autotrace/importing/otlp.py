@@ -24,7 +24,8 @@ _CAPITAL = re.compile(r"(?=[A-Z])")
 
 
 def is_traces(document: dict[str, Any]) -> bool:
-    """Whether this is a request to export spans."""
+    """Whether this is a request to export spans, or an answer that has one in it."""
+    document = mapping(document.get("result")) or document  # Jaeger's API, version 3
     return any(key in document for key in ("resourceSpans", "resource_spans", "batches")) or (
         "resourceSpans" in mapping(document.get("trace"))
     )
@@ -32,6 +33,7 @@ def is_traces(document: dict[str, Any]) -> bool:
 
 def spans(document: dict[str, Any], findings: Findings, place: str) -> Iterator[ForeignSpan]:
     """The spans of a request."""
+    document = mapping(document.get("result")) or document
     document = mapping(document.get("trace")) or document
     resources = _get(document, "resourceSpans") or document.get("batches")
     for first, resource_spans in enumerate(sequence(resources)):
@@ -49,6 +51,18 @@ def spans(document: dict[str, Any], findings: Findings, place: str) -> Iterator[
                 except BadSpan as fault:
                     where = f"resourceSpans[{first}].scopeSpans[{second}].spans[{third}]"
                     findings.leave_out(str(fault), f"{place}{where}")
+
+
+def is_span(document: Any) -> bool:
+    """Whether this is a span by itself."""
+    return isinstance(document, dict) and {"traceId", "spanId", "startTimeUnixNano"} <= set(
+        document
+    )
+
+
+def bare(spans: list[Any]) -> dict[str, Any]:
+    """A request with these spans, whose resource nobody knows."""
+    return {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
 
 
 def _span(written: Any, service: str) -> ForeignSpan:

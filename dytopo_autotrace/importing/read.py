@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from dytopo_autotrace.collect.records import RUN_FILE, RunRecords, records_from_json
 from dytopo_autotrace.errors import UsageError
-from dytopo_autotrace.importing import build, classic, jaeger, otlp, zipkin
+from dytopo_autotrace.importing import build, classic, console, jaeger, otlp, zipkin
 from dytopo_autotrace.importing.foreign import Findings, ForeignSpan
 
 KNOWN: Final = (
-    "OTLP JSON (one request, or one a line), Jaeger JSON, Zipkin v2 JSON, trace-*.json of --out, "
+    "OTLP JSON (one request, or one a line), Jaeger JSON, Zipkin v2 JSON, the spans that "
+    "opentelemetry's console exporter prints, trace-*.json of --out, "
     "and what the records of a run are kept in"
 )
 _GZIP: Final = b"\x1f\x8b"
@@ -144,6 +145,8 @@ def _spans(document: Any, findings: Findings, place: str, name: str) -> Iterator
     if isinstance(document, list) and zipkin.is_spans(document):
         findings.found("Zipkin")
         return zipkin.spans(document, findings, place)
+    if isinstance(document, list) and (found := _bare(document, findings, place)) is not None:
+        return found
     if isinstance(document, list):
         return itertools.chain.from_iterable(
             _spans(each, findings, f"{place}[{index}].", name)
@@ -162,9 +165,29 @@ def _spans(document: Any, findings: Findings, place: str, name: str) -> Iterator
         if zipkin.is_span(document):
             findings.found("Zipkin")
             return zipkin.spans([document], findings, place)
+        data = document.get("data")  # Phoenix' API
+        listed = data if isinstance(data, list) else [document]
+        if (found := _bare(listed, findings, place)) is not None:
+            return found
         if any(key in document for key in ("resourceMetrics", "resourceLogs")):
             return iter(())
     raise UsageError(f"{name}: {place}{_unknown(document)}")
+
+
+def _bare(listed: list[Any], findings: Findings, place: str) -> Iterator[ForeignSpan] | None:
+    """The spans of a list of nothing but spans, None if it is none."""
+    if not listed:
+        return None
+    if all(map(otlp.is_span, listed)):
+        findings.found("OTLP")
+        return otlp.spans(otlp.bare(listed), findings, place)
+    if all(map(jaeger.is_span, listed)):
+        findings.found("Jaeger")
+        return jaeger.spans(jaeger.bare(listed), findings, place)
+    if all(map(console.is_span, listed)):
+        findings.found("console")
+        return console.spans(listed, findings, place)
+    return None
 
 
 def _unknown(document: Any) -> str:

@@ -7,6 +7,7 @@ import pytest
 from dytopo_autotrace.analyze import tree
 from dytopo_autotrace.analyze.summary import summarize
 from dytopo_autotrace.collect import clock
+from dytopo_autotrace.export.formats import render
 from dytopo_autotrace.importing import parse
 
 SECOND = 1_000_000_000
@@ -459,3 +460,138 @@ def test_a_batch_without_spans_is_an_empty_run():
     """What holds nothing is no fault."""
     for document in ({"resourceSpans": []}, {"data": []}, {"traces": []}):
         assert imported(document).spans == ()
+
+
+def only(found):
+    (span,) = found.spans
+    return span
+
+
+KINDS = {
+    "langsmith": (
+        {"langsmith.span.kind": "llm", "gen_ai.request.model": "m"}
+        | {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 2},
+        "llm",
+    ),
+    "langfuse": (
+        {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "m"}
+        | {"langfuse.observation.usage_details": '{"input": 7, "output": 2, "total": 9}'},
+        "llm",
+    ),
+    "mlflow": (
+        {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.llm.model": '"m"'}
+        | {"mlflow.chat.tokenUsage": '{"input_tokens": 7, "output_tokens": 2}'},
+        "llm",
+    ),
+    "vercel": (
+        {"ai.operationId": "ai.generateText.doGenerate", "ai.model.id": "m"}
+        | {"ai.usage.promptTokens": 7, "ai.usage.completionTokens": 2},
+        "llm",
+    ),
+    "vercel's outer call": (
+        {"ai.operationId": "ai.generateText", "ai.model.id": "m"}
+        | {"ai.usage.promptTokens": 7, "ai.usage.completionTokens": 2},
+        "",
+    ),
+    "no kind": (
+        {"gen_ai.request.model": "m", "llm.usage.prompt_tokens": 7}
+        | {"llm.usage.completion_tokens": 2},
+        "llm",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", KINDS)
+def test_model_calls_of_other_tools(tool):
+    """Role, model and tokens are read under whatever names a tool gives them; an outer call is none."""
+    written, role = KINDS[tool]
+    listed = [{"key": key, "value": value(each)} for key, each in written.items()]
+    span = only(imported(otlp(otlp_span(1, "call", attributes=listed))))
+    assert span.role == role
+    kept = {key: span.metadata[key] for key in ("model", "tokens_in", "tokens_out")}
+    assert kept == {"model": "m", "tokens_in": 7, "tokens_out": 2}
+
+
+def test_a_tool_of_the_ai_sdk():
+    """A call of a tool has the tool's name."""
+    said = attributes(ai__operationId="ai.toolCall", ai__toolCall__name="search")
+    span = only(imported(otlp(otlp_span(1, "ai.toolCall", attributes=said))))
+    assert (span.role, span.metadata["tool"]) == ("tool", "search")
+
+
+def test_langfuse_tells_an_error_by_its_level():
+    """What Langfuse calls an error is one, with its message, whatever the status of the span."""
+    said = attributes(
+        langfuse__observation__level="ERROR",
+        langfuse__observation__status_message="no answer",
+    )
+    span = only(imported(otlp(otlp_span(1, "call", attributes=said))))
+    assert (span.status, span.error.message) == ("error", "no answer")
+
+
+@pytest.mark.parametrize(
+    ("name", "entity", "agent"),
+    [("planner.agent", "planner", "planner"), ("invoke_agent Ann", "", "Ann"), ("Bob", "", "Bob")],
+)
+def test_an_agent_without_an_agents_name(name, entity, agent):
+    """Is called as its entity is, else as its span."""
+    said = attributes(traceloop__span__kind="agent")
+    said += attributes(traceloop__entity__name=entity) if entity else []
+    assert only(imported(otlp(otlp_span(1, name, attributes=said)))).agent == agent
+
+
+def test_another_word_for_a_chat_is_kept():
+    """`text_completion` is a call of a model, and goes out again under the name it came with."""
+    said = attributes(gen_ai__operation__name="text_completion", gen_ai__request__model="davinci")
+    found = imported(otlp(otlp_span(1, "x", attributes=said)))
+    assert only(found).role == "llm"
+    once = b"".join(render("otlp", found))
+    assert b'"text_completion davinci"' in once
+    assert b"".join(render("otlp", parse(once))) == once
+
+
+PRINTED = {
+    "name": "call",
+    "context": {"trace_id": "0x" + "1" * 32, "span_id": "0x" + "2" * 16, "trace_state": "[]"},
+    "kind": "SpanKind.CLIENT",
+    "parent_id": None,
+    "start_time": "2026-09-21T13:33:20.000001Z",
+    "end_time": "2026-09-21T13:33:21.000001Z",
+    "status": {"status_code": "ERROR", "description": "broke"},
+    "attributes": {"gen_ai.operation.name": "chat"},
+    "events": [],
+    "links": [],
+    "resource": {"attributes": {"service.name": "helpdesk"}, "schema_url": ""},
+}
+
+
+def test_what_the_console_exporter_prints():
+    """Spans one after the other, each over many lines."""
+    second = PRINTED | {"context": PRINTED["context"] | {"span_id": "0x" + "3" * 16}}
+    second |= {"parent_id": "0x" + "2" * 16}
+    data = json.dumps(PRINTED, indent=4) + "\n" + json.dumps(second, indent=4) + "\n"
+    found = parse(data.encode())
+    one, other = found.spans
+    assert (found.service, one.role, one.status, one.error.message) == (
+        *("helpdesk", "llm", "error", "broke"),
+    )
+    assert (other.parent, clock.unix_ns(one.end_ns) - clock.unix_ns(one.start_ns)) == (
+        one.id,
+        SECOND,
+    )
+
+
+def test_answers_of_apis():
+    """Jaeger's third, Phoenix' two forms, and spans of Jaeger without a trace around them."""
+    span = otlp_span(1, "x")
+    jaeger = {"traceID": "1" * 32, "spanID": "2" * 16, "operationName": "x"}
+    jaeger |= {"startTime": START // 1000, "duration": 5}
+    for document in (
+        {"result": otlp(span)},
+        {"data": [span], "next_cursor": None},
+        [span],
+        {"data": [PRINTED | {"name": "x"}]},
+        [jaeger],
+        jaeger,
+    ):
+        assert only(imported(document)).operation == "x"
