@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +56,8 @@ def command(
             return
         with reading(store) as reader:
             info = choose(reader.runs(), run)
-            records = reader.load(info.start.run_id)
+            with _busy("Reading", info.spans):
+                records = reader.load(info.start.run_id)
         export(records, info.start.run_id[:8], name, output, content=content)
     except AutotraceError as error:
         raise click.ClickException(str(error)) from error
@@ -69,31 +72,60 @@ def export(
         AutotraceError: there is no such format, or it needs a library that is missing.
     """
     wanted = find(name)
-    seen = Run(records, content=content)
-    chunks = encoded(_watched(wanted.render(seen), len(records.spans)))
+    count = len(records.spans)
+    with _busy("Preparing", count):
+        seen = Run(records, content=content)
+    chunks = encoded(_watched(wanted.render(seen), count if wanted.is_streamed else 0))
+    with nullcontext() if wanted.is_streamed else _busy("Exporting", count):
+        private = content and wanted.has_spans
+        _write(chunks, run, name, output, wanted.suffix, count, private=private)
+    if wanted.has_spans and not content and (held_back := withheld(seen)):
+        click.echo(
+            f"{held_back:,} values left out because they look like content, such as prompts and "
+            "answers. --content writes them too.",
+            err=True,
+        )
+
+
+def _write(
+    chunks: Iterator[bytes],
+    run: str,
+    name: str,
+    output: str | None,
+    suffix: str,
+    spans: int,
+    *,
+    private: bool,
+) -> None:
     if output == "-":
         for chunk in chunks:
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
     else:
-        path = output or f"{Path(run).name.split('.')[0] or 'run'}{wanted.suffix}"
+        path = output or f"{Path(run).name.split('.')[0] or 'run'}{suffix}"
         if Path(path).exists() and Path(run).exists() and Path(path).samefile(run):
             raise click.ClickException(
                 f"{path}: is what is being exported. Say with --output where to write."
             )
         try:
-            replace_file(path, chunks)
+            replace_file(path, chunks, private=private)
         except OSError as error:
             raise click.ClickException(
                 f"{path}: not written: {error.strerror or error}."
             ) from error
-        click.echo(f"{path}: {len(records.spans):,} spans as {name}.", err=True)
-    if not content and (count := withheld(seen)):
-        click.echo(
-            f"{count:,} values left out because they look like content, such as prompts and answers. "
-            "--content writes them too.",
-            err=True,
-        )
+        click.echo(f"{path}: {spans:,} spans as {name}.", err=True)
+
+
+@contextmanager
+def _busy(what: str, spans: int) -> Iterator[None]:
+    """Something that moves on stderr while many spans are worked on without steps to count."""
+    if spans < LONG or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} {spans:,} spans"):
+        yield
 
 
 def _watched(chunks: Chunks, spans: int) -> Chunks:

@@ -33,6 +33,10 @@ class Format:
     render: Callable[[Run], Chunks]
     suffix: str
     description: str
+    has_spans: bool = True
+    """Whether it has spans with their values, or only what was worked out from them."""
+    is_streamed: bool = True
+    """Whether a chunk stands for about one span, so that it can be seen how far it is."""
 
 
 def _otlp_metrics(run: Run) -> Iterator[str]:
@@ -53,7 +57,11 @@ FORMATS: Final[Mapping[str, Format]] = {
         otlp.traces, ".otlp.json", "OTLP JSON of the spans, for OpenTelemetry's receivers"
     ),
     "otlp-metrics": Format(
-        _otlp_metrics, ".otlp-metrics.json", "OTLP JSON of the metrics, for the same receivers"
+        _otlp_metrics,
+        ".otlp-metrics.json",
+        "OTLP JSON of the metrics, for the same receivers",
+        has_spans=False,
+        is_streamed=False,
     ),
     "jaeger": Format(jaeger.render, ".jaeger.json", "Jaeger JSON, for the upload in Jaeger's UI"),
     "zipkin": Format(zipkin.render, ".zipkin.json", "Zipkin v2 JSON, for Zipkin's /api/v2/spans"),
@@ -62,19 +70,40 @@ FORMATS: Final[Mapping[str, Format]] = {
         ".perfetto.json",
         "Chrome trace JSON, for ui.perfetto.dev: a track an agent",
     ),
-    "prometheus": Format(_prometheus, ".prom", "metrics as Prometheus text 0.0.4"),
-    "openmetrics": Format(_openmetrics, ".openmetrics", "metrics as OpenMetrics 1.0"),
+    "prometheus": Format(
+        _prometheus, ".prom", "metrics as Prometheus text 0.0.4", has_spans=False, is_streamed=False
+    ),
+    "openmetrics": Format(
+        _openmetrics,
+        ".openmetrics",
+        "metrics as OpenMetrics 1.0",
+        has_spans=False,
+        is_streamed=False,
+    ),
     "classic": Format(
         classic_run.render,
         ".classic.json",
         "the classic JSON of export_trace, every trace in one file",
+        is_streamed=False,
     ),
     "csv": Format(tabular.csv_text, ".csv", "a table with a row for each span"),
     "parquet": Format(tabular.parquet, ".parquet", "the same table for notebooks (needs pyarrow)"),
-    "mermaid": Format(topology.mermaid, ".mmd", "who sent to whom, as a Mermaid flowchart"),
-    "graphviz": Format(topology.graphviz, ".dot", "who sent to whom, as a Graphviz digraph"),
+    "mermaid": Format(
+        topology.mermaid,
+        ".mmd",
+        "who sent to whom, as a Mermaid flowchart",
+        has_spans=False,
+        is_streamed=False,
+    ),
+    "graphviz": Format(
+        topology.graphviz,
+        ".dot",
+        "who sent to whom, as a Graphviz digraph",
+        has_spans=False,
+        is_streamed=False,
+    ),
 }
-"""Format by name. A chunk stands for about one span where there are many."""
+"""Format by name."""
 
 
 def find(name: str) -> Format:

@@ -88,7 +88,8 @@ class FileExport:
         try:
             if self._is_directory:
                 path = os.path.join(path, self._run_id[:8] + find(export.format).suffix)
-            replace_file(path, render(export.format, self._records(), content=export.content))
+            content = render(export.format, self._records(), content=export.content)
+            replace_file(path, content, private=export.content)
         except AutotraceError as error:
             self._is_hopeless = True  # A library is missing, and will be.
             self._say(f"{export.format} is not written: {error}")

@@ -18,6 +18,7 @@ from tests.export.sample_runs import records, span, swarm
         *("gen_ai.input.messages", "gen_ai.system_instructions", "gen_ai.tool.call.arguments"),
         *("input.value", "output.value", "traceloop.entity.input", "gen_ai.prompt.0.content"),
         *("llm.input_messages.0.message.content", "gen_ai.tool.definitions", "HTTPResponse"),
+        *("tool.parameters", "request_params", "llm.prompt_template.variables", "template"),
     ],
 )
 def test_content_is_known_by_its_key(key):

@@ -1,7 +1,9 @@
 """The list of formats, the command that writes them, and the page that describes them."""
 
 import json
+import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -93,8 +95,20 @@ def test_the_command_writes_a_file(name, run_file, tmp_path, monkeypatch):
     path = tmp_path / f"poets{FORMATS[name].suffix}"
     assert path.read_bytes() == b"".join(render(name, swarm()))
     assert f"{path.name}: 15 spans as {name}." in found.stderr
-    assert "3 values left out" in found.stderr
-    assert "--content" in found.stderr
+    # What was only worked out from the spans has no place for what they said.
+    assert ("3 values left out" in found.stderr) == FORMATS[name].has_spans
+    assert ("--content" in found.stderr) == FORMATS[name].has_spans
+
+
+@pytest.mark.parametrize(("asked", "mode"), [(("--content",), 0o600), ((), 0o644)])
+def test_a_file_with_content_is_its_owners(run_file, tmp_path, asked, mode):
+    """Prompts and answers are for nobody else's eyes; what has none is as the umask says."""
+    before = os.umask(0o022)
+    try:
+        invoke(str(run_file), "-f", "otlp", "-o", str(tmp_path / "out.json"), *asked)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == mode
 
 
 def test_the_command_writes_to_stdout(run_file):
