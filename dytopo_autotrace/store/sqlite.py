@@ -25,6 +25,7 @@ from typing import Final
 
 from dytopo_autotrace.store import housekeeping, schema
 from dytopo_autotrace.store.descriptors import Descriptors, identity, opened
+from dytopo_autotrace.store.location import DEFAULT
 from dytopo_autotrace.store.model import (
     Batch,
     Retention,
@@ -347,10 +348,13 @@ def _make_private(path: str) -> None:
     if os.path.exists(path):
         return
     folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    is_new = not os.path.isdir(folder)
+    if is_new:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
+    # A folder of this name is ours, whoever made it.
+    if is_new or os.path.basename(folder) == os.path.dirname(DEFAULT):
         with (
             contextlib.suppress(FileExistsError),
             open(os.path.join(folder, ".gitignore"), "x", encoding="ascii") as ignore,

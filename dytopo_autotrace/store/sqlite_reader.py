@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from typing import Final
 
@@ -44,8 +46,9 @@ class SqliteReader:
                 f"{path}: no store there. Watch a program first (python -m dytopo_autotrace "
                 "script.py), or name another store: --store PATH."
             )
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         with self._guard():
-            self._connection = _open(path)
+            self._connection = self._open(path)
 
     def runs(self) -> list[RunInfo]:
         with self._reading():
@@ -111,6 +114,19 @@ class SqliteReader:
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def _open(self, path: str) -> sqlite3.Connection:
+        try:
+            return _open(path)
+        except _LogUnread:
+            # What is not in the file yet can be read only where a log can be worked on.
+            self._copy = tempfile.TemporaryDirectory(prefix="dytopo-autotrace-")
+            copy = os.path.join(self._copy.name, "traces.db")
+            for suffix in ("", "-wal"):
+                shutil.copyfile(path + suffix, copy + suffix)
+            return _open(copy)
 
     def _processes(self, run_id: str) -> list[sqlite3.Row]:
         rows = self._connection.execute(_RUN.format(where="AND run.id = ?"), (run_id,)).fetchall()
@@ -180,6 +196,10 @@ class SqliteReader:
             ) from error
 
 
+class _LogUnread(Exception):  # noqa: N818 - said to nobody
+    """The file cannot be written to, and its last commits are in a log beside it."""
+
+
 def _open(path: str) -> sqlite3.Connection:
     uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     connection = _connect(f"{uri}?mode=rw")
@@ -194,6 +214,9 @@ def _open(path: str) -> sqlite3.Connection:
             ):
                 raise
             connection.close()
+            with contextlib.suppress(OSError):
+                if os.path.getsize(f"{path}-wal"):
+                    raise _LogUnread from error
             connection = _connect(f"{uri}?mode=ro&immutable=1")
             schema.is_present(connection)
     except BaseException:

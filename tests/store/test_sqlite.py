@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dytopo_autotrace.store import schema, sqlite
+from dytopo_autotrace.store import schema, sqlite, sqlite_reader
 from dytopo_autotrace.store.location import StoreError, open_reader, open_writer
 from dytopo_autotrace.store.model import Batch, StoreBusy, StoreLost
 
@@ -52,6 +52,36 @@ def test_files_are_private_and_out_of_git(writer, span, folder):
     assert files.pop(".gitignore").read_text() == "*\n"
     assert {"traces.db", "traces.db-wal"} <= set(files)
     assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o600}
+
+
+def test_our_folder_is_out_of_git_whoever_made_it(path, folder, start):
+    """A `.dytopo` that was there already, without a word to git, gets one."""
+    folder.mkdir()
+    writer = open_writer(path)
+    writer.begin(start())
+    writer.close()
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_the_last_commits_are_read_where_nothing_can_be_written(
+    writer, span, folder, path, read, monkeypatch
+):
+    """From media that are read-only, what is still in the log is read too, and nothing is changed."""
+    writer.write(Batch(finished=[span()]))
+    assert (folder / "traces.db-wal").stat().st_size
+    migrate = sqlite_reader.schema.migrate
+
+    def refuse(connection):
+        _, _, file = connection.execute("PRAGMA database_list").fetchone()
+        if file == path:
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+            raise error
+        migrate(connection)
+
+    monkeypatch.setattr(sqlite_reader.schema, "migrate", refuse)
+    info, records = only_run(read)
+    assert info.spans == len(records.spans) == 1
 
 
 def test_a_folder_of_the_users_is_left_as_it_is(tmp_path, start):
