@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 @click.command("runs")
 @store_option
-@click.option("--limit", "-n", default=20, show_default=True, help="How many; 0 for all.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How many; 0 for all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 def command(store: str | None, limit: int, *, as_json: bool) -> None:
     """List the runs that are kept, the latest first."""
@@ -59,7 +67,7 @@ def lines(shown: Sequence[RunInfo], known: Sequence[RunInfo], columns: int) -> l
             Column("program", tuple(clean(program(info)) for info in shown), is_name=True),
             Column(
                 "started",
-                tuple(moment(info.start.started_unix_ns)[5:16] for info in shown),
+                tuple(began(info.start.started_unix_ns) for info in shown),
                 expendable=1,
             ),
             Column("took", tuple(seconds(took(info)) for info in shown)),
@@ -70,6 +78,12 @@ def lines(shown: Sequence[RunInfo], known: Sequence[RunInfo], columns: int) -> l
         ],
         columns,
     )
+
+
+def began(unix_ns: int) -> str:
+    """A moment of this year to the minute, one of another year by its date."""
+    said = moment(unix_ns)
+    return said[5:16] if said[:4] == moment(time.time_ns())[:4] else said[:10]
 
 
 def outcome(info: RunInfo) -> str:

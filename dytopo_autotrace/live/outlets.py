@@ -32,6 +32,9 @@ IMPORT_PATIENCE_AT_FORK: Final = 5.0
 """...or of an import: a child in which a module is half imported could never import it."""
 
 LOST: Final = "dytopo_lost_records_total"
+NEVER_ABSENT: Final = "spans: the buffer was full"
+"""The reason that a scrape has from the first, since a rate needs a value to rise from."""
+
 """Counter under which a scrape tells what the run has lost so far, by reason."""
 
 
@@ -223,10 +226,10 @@ class _ClientMetrics:
 def _lost(drops: Mapping[str, int]) -> list[MetricFamily]:
     series = tuple(
         MetricSeries((("reason", reason),), count, count, count, count, count, 0.0)
-        for reason, count in sorted(drops.items())
+        for reason, count in sorted({NEVER_ABSENT: 0, **drops}.items())
     )
     text = "Records that were lost on the way, by what they were and why."
-    return [MetricFamily(LOST, "counter", text, series)] if series else []
+    return [MetricFamily(LOST, "counter", text, series)]
 
 
 def _version() -> tuple[int, int]:

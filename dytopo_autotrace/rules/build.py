@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from dytopo_autotrace.errors import Fault, nearest
@@ -86,11 +86,7 @@ class Builder:
         """The settings in `[agent]` that are right, those in `[store]` as `store`, and `exports`."""
         others = {name: value for name, value in values.items() if name != "rule"}
         read = self._table(others, described.FILE, ())
-        exports = tuple(
-            export
-            for position, table in enumerate(read.get("export", ()))
-            if (export := self._export(table, ("export", position))) is not None
-        )
+        exports = tuple(self._exports(read.get("export", ())))
         cost = read.get("cost", {}).get("models", {})
         return {
             **read.get("agent", {}),
@@ -98,6 +94,27 @@ class Builder:
             "exports": exports,
             "prices": tuple(Price(model, **price) for model, price in cost.items()),
         }
+
+    def _exports(self, tables: Sequence[Mapping[str, Any]]) -> Iterator[Export]:
+        """The tables of `[[export]]` that are right, and that write over no other."""
+        taken: set[tuple[str, str]] = set()
+        for position, table in enumerate(tables):
+            path: Path = ("export", position)
+            export = self._export(table, path)
+            if export is None:
+                continue
+            is_directory = export.path.endswith("/")
+            place = (export.path, export.format if is_directory else "")
+            if export.path and place in taken:
+                self._fault(
+                    (*path, "path"),
+                    export.path,
+                    "is written by an earlier table too.",
+                    "Each needs a file of its own.",
+                )
+                continue
+            taken.add(place)
+            yield export
 
     def _export(self, values: Mapping[str, Any], path: Path) -> Export | None:
         """One of `[[export]]`, `None` if anything is wrong with it."""
@@ -314,7 +331,11 @@ class Builder:
         elif key.allowed and text not in key.allowed:
             self._fault(path, value, "is not one of the values.", nearest(text, key.allowed))
         elif key.pattern and not re.fullmatch(key.pattern, text):
-            self._fault(path, value, "has characters that cannot be there.", key.doc)
+            if key.pattern == described.URL and "://" not in text:
+                said = "does not begin with http:// or https://."
+                self._fault(path, value, said, f"Write http://{text}")
+            else:
+                self._fault(path, value, "has characters that cannot be there.", key.doc)
         else:
             return text
         return None

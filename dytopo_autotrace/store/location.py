@@ -18,6 +18,10 @@ DEFAULT: Final = os.path.join(".dytopo", "traces.db")
 SCHEMES: Final = ("sqlite", "clickhouse", "clickhouses", "chdb")
 
 
+HARMLESS: Final = frozenset(("secure", "verify"))
+"""What may follow the `?` of a URL and may be printed."""
+
+
 class StoreError(AutotraceError):
     """The store cannot do what a person asked for: what, where, and what to do instead."""
 
@@ -56,12 +60,21 @@ def locate(asked: str | None, directory: str) -> str | None:
 
 
 def shown(location: str) -> str:
-    """A location as it may be printed: without the password."""
+    """A location as it may be printed: without the password, nor what follows the `?`."""
     scheme, separator, rest = location.partition("://")
-    user, at, host = rest.rpartition("@")
-    if not separator or not at or ":" not in user:
+    if not separator:
         return location
-    return f"{scheme}://{user.partition(':')[0]}:***@{host}"
+    rest, mark, query = rest.partition("?")
+    if mark:
+        pairs = (each.partition("=") for each in query.split("&"))
+        query = "&".join(
+            f"{key}{equals}{value if key in HARMLESS or not value else '***'}"
+            for key, equals, value in pairs
+        )
+    user, at, host = rest.rpartition("@")
+    if at and ":" in user:
+        rest = f"{user.partition(':')[0]}:***@{host}"
+    return f"{scheme}://{rest}{mark}{query}"
 
 
 def open_writer(location: str, describe: Describe | None = None) -> Writer:

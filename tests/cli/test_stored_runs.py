@@ -99,6 +99,20 @@ def test_values_of_metrics_are_no_lost_records(path, keep):
     assert (info["run_id"], info["drops"]) == (run, 2)
 
 
+def test_fewer_than_no_runs_cannot_be_listed(path, keep):
+    """A negative limit is refused."""
+    keep("a" * 32, GONE)
+    done = CliRunner().invoke(runs.command, ["--store", path, "-n", "-3"])
+    assert done.exit_code == 2
+
+
+def test_a_start_in_another_year_has_its_year():
+    """What ran this year is told to the minute, what was imported from before by its date."""
+    now = time.time_ns()
+    assert runs.began(now) == time.strftime("%m-%d %H:%M", time.localtime(now / 1e9))
+    assert runs.began(1_000_000_000 * 10**9) == "2001-09-09"
+
+
 def test_an_empty_id_names_no_run(path, keep):
     """`delete ''`, from a variable that is not set, deletes nothing."""
     keep("a" * 32, GONE)

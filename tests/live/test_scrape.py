@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dytopo_autotrace.collect.metrics import MetricsCollector
 from dytopo_autotrace.export import prometheus
+from dytopo_autotrace.live import outlets
 from dytopo_autotrace.live.scrape import Endpoint, rendered
 
 PROMETHEUS = (
@@ -137,3 +138,9 @@ def test_a_fault_while_rendering_is_an_answer():
         assert "no families today" in caught.value.read().decode()
         caught.value.close()
     endpoint.close()
+
+
+def test_a_run_that_lost_nothing_says_zero():
+    """The counter of losses is there from the first scrape, so that a rate can see it rise."""
+    (family,) = outlets._lost({})
+    assert (family.name, [each.sum for each in family.series]) == ("dytopo_lost_records_total", [0])

@@ -377,7 +377,10 @@ EXPORT_FAULTS = [
     ("path = 'x'\n", 1, "export.format", "is missing", ""),
     ("format = 'jager'\npath = 'x'\n", 2, "export.format", "not one of", "'jaeger'"),
     ("format = 'jaeger'\n", 1, "export.path", "is missing", "Only otlp"),
-    ("format = 'otlp'\nendpoint = 'localhost:4318'\n", 3, "export.endpoint", "cannot be there", ""),
+    (
+        *("format = 'otlp'\nendpoint = 'localhost:4318'\n", 3, "export.endpoint"),
+        *("does not begin with http://", "http://localhost:4318"),
+    ),
     ("format = 'otlp'\npath = 'x'\nendpoint = 'http://h'\n", 4, "export.endpoint", "a file", ""),
     ("format = 'otlp'\nevery_seconds = 0\n", 3, "export.every_seconds", "at least 0.1", ""),
     ("format = 'otlp'\nevery_seconds = inf\n", 3, "export.every_seconds", "finite", ""),
@@ -400,6 +403,20 @@ def test_a_fault_in_an_export_switches_off_itself_only(loaded, text, line, key, 
     assert advises in fault.hint
     assert [each.path for each in ruleset.exports] == ["spans.csv"]
     assert len(ruleset.rules) == 1
+
+
+def test_two_exports_do_not_write_over_each_other(loaded):
+    """The second table with a path is a fault; a folder may have a file of each format."""
+    tables = "".join(
+        f"[[export]]\nformat = '{name}'\npath = '{path}'\n"
+        for name, path in (("csv", "x"), ("jaeger", "x"), ("csv", "d/"), ("jaeger", "d/"))
+    )
+    ruleset = loaded(tables)
+    (fault,) = ruleset.faults
+    assert (fault.key, fault.line) == ("export.path", 6)
+    assert [(each.format, each.path) for each in ruleset.exports] == [
+        *(("csv", "x"), ("csv", "d/"), ("jaeger", "d/")),
+    ]
 
 
 def test_a_header_is_never_shown(loaded):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dytopo_autotrace.store.location import StoreError, choose, locate, open_reader, short_id
+from dytopo_autotrace.store.location import StoreError, choose, locate, open_reader, short_id, shown
 from dytopo_autotrace.store.model import RunInfo
 
 
@@ -66,3 +66,12 @@ def test_a_store_that_is_not_there_is_not_made(path, folder):
     with pytest.raises(StoreError, match="no store there"):
         open_reader(path)
     assert not folder.exists()
+
+
+def test_no_secret_of_a_url_is_printed():
+    """Neither the password of the user nor what follows the question mark, but what is no secret."""
+    assert shown("clickhouse://ada:pw@h:1/db?password=sekret&secure=1&x") == (
+        "clickhouse://ada:***@h:1/db?password=***&secure=1&x"
+    )
+    assert shown("clickhouse://h/db?password=sekret") == "clickhouse://h/db?password=***"
+    assert shown("/a/path?with=mark") == "/a/path?with=mark"
