@@ -205,13 +205,15 @@ def _verdict(
         last = f", while {wording.listing(running, 3)} ran" if running else ""
         end = f"The program died{took}{last}, and did not say how"
         return Verdict("failed", _sentence(end, trouble))
-    if run.ended not in ("returned", "SystemExit", ""):
+    if run.ended not in ("returned", "SystemExit", "running", ""):
         said = f": {wording.clip(run.ended_message, 120)}" if run.ended_message else ""
         return Verdict("failed", _sentence(f"{run.ended} ended the program{took}{said}", trouble))
     if run.exit_status:
         end = f"The program exited with status {run.exit_status}{took}"
         return Verdict("failed", _sentence(end, trouble))
     end = f"The program ended normally{took}" if run.ended else _span_of_time(run)
+    if run.ended == "running":
+        end = f"The program still ran{took}"
     if trouble:
         return Verdict("degraded" if run.spans else "empty", f"{end}, but {trouble}.")
     rescued = [group for group in groups if group.first.rescued]

@@ -92,4 +92,6 @@ def outcome(info: RunInfo) -> str:
         return info.status
     if info.end.exit_status:
         return f"status {info.end.exit_status}"
-    return "ok" if info.end.exit_status == 0 else info.end.ended or "unknown"
+    if info.end.ended in ("running", ""):
+        return "unknown"  # Imported from what was written before the end, or does not tell it.
+    return "ok" if info.end.exit_status == 0 else info.end.ended

@@ -64,6 +64,14 @@ def test_a_program_that_did_not_end_well_failed(changes, words):
     assert words in text
 
 
+def test_no_end_is_made_up():
+    """A program that still runs has not failed, and of one whose end nobody recorded none is told."""
+    level, text = verdict(swarm(), ended="running", exit_status=None, wall_seconds=2.5)
+    assert (level, text.startswith("The program still ran after 2.50 s")) == ("healthy", True)
+    level, text = verdict(swarm(), ended="", exit_status=None, wall_seconds=3.0)
+    assert (level, text.startswith("The trace spans 3.00 s")) == ("healthy", True)
+
+
 def test_an_exit_with_status_zero_is_a_normal_end():
     """`sys.exit(0)` is not a failure."""
     assert verdict(swarm(), ended="SystemExit", exit_status=0)[0] == "healthy"
