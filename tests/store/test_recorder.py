@@ -85,10 +85,10 @@ def test_a_store_has_its_own_pace(record, span, clock, monkeypatch):
     assert kept.recorder.written == 13
 
 
-def test_a_large_drain_is_written_in_many_commits(record, read, span, monkeypatch):
+def test_a_large_drain_is_written_in_many_commits(record, read, span, clock, monkeypatch):
     """A burst is split, so that other processes get their turn, and loses nothing."""
     monkeypatch.setattr(recorder, "BATCH_SPANS", 10)
-    kept = record()
+    kept = record(monotonic=clock)
     kept.take([span() for _ in range(95)])
     kept.take([span() for _ in range(10)])
     kept.tick([span(is_open=True)])
