@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Final
 
@@ -17,6 +18,7 @@ from dytopo_autotrace.store.model import (
     RunEnd,
     RunStart,
     RunState,
+    StoreBusy,
     Writer,
 )
 from dytopo_autotrace.store.process import this_process
@@ -61,8 +63,9 @@ def keep(records: RunRecords, writer: Writer, run_id: str) -> None:
     writer.begin(start)
     writer.write(batch)
     writer.end(end)
-    for _ in writer.prune(Retention(0, 0, 0)):
-        pass  # What others have marked as deleted and not removed.
+    with contextlib.suppress(StoreBusy):  # Who may not delete may still keep.
+        for _ in writer.prune(Retention(0, 0, 0)):
+            pass  # What others have marked as deleted and not removed.
 
 
 def failures(finished: list[Span]) -> list[FailureRecord]:

@@ -16,8 +16,9 @@ from dytopo_autotrace.collect.records import ModelPrice
 from dytopo_autotrace.export.formats import render
 from dytopo_autotrace.importing import parse
 from dytopo_autotrace.store.location import open_reader
-from dytopo_autotrace.store.model import Retention, RunStart
+from dytopo_autotrace.store.model import Retention, RunStart, StoreBusy
 from dytopo_autotrace.store.process import this_process
+from dytopo_autotrace.store.sqlite import SqliteWriter
 from tests.export.sample_runs import records, span, swarm
 
 TRACES = ("otlp", "jaeger", "zipkin")
@@ -166,3 +167,15 @@ def test_own_records_without_spans_say_so(tmp_path):
     """A trace of ours says how its run ended even where that is all there is."""
     run = records([span(1, "x", 0, 1)], ended="died", exit_status=None)
     assert parse(b"".join(render("otlp", run))).ended == "died"
+
+
+def test_a_store_in_which_nothing_may_be_deleted_takes_imports(imported, monkeypatch):
+    """Whoever may write and not delete keeps a run all the same."""
+
+    def refuse(_writer, _keep):
+        raise StoreBusy("store_refused")
+        yield
+
+    monkeypatch.setattr(SqliteWriter, "prune", refuse)
+    info, *_ = imported(otlp(foreign(10**18, 10**18 + 1)))
+    assert info.spans == 1
