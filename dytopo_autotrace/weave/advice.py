@@ -35,6 +35,7 @@ from dytopo_autotrace.weave.awaitables import end_with, end_with_future, known_f
 from dytopo_autotrace.weave.borders import effects, sources
 from dytopo_autotrace.weave.capture import OURS, give_defaults
 from dytopo_autotrace.weave.ending import GOES_ON
+from dytopo_autotrace.weave.frames import FILE
 from dytopo_autotrace.weave.iterating import NAMES, follow, follow_within, loop
 from dytopo_autotrace.weave.shape import Shape, innermost
 
@@ -379,8 +380,7 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         "Later": LATER,
     }
     scope = {**form.values, **{OURS + name: value for name, value in ours.items()}}
-    # Not the function's own file: tracers and profilers that look for it would see each call twice.
-    exec(compile(source, "<dytopo_autotrace advice>", "exec", dont_inherit=True), scope)  # noqa: S102
+    exec(compile(source, FILE, "exec", dont_inherit=True), scope)  # noqa: S102
     make = scope["make"]
     name, qualname = _names_of(function)
     code = next(const for const in make.__code__.co_consts if isinstance(const, CodeType))

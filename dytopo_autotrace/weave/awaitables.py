@@ -10,11 +10,12 @@ from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.failures import without_our_head
 from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.span import END_NS, OUTCOME, VOID, Record
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.ending import end
+from dytopo_autotrace.weave.frames import pass_over
 
 _unstarted: set[weakref.ref[Any]] = set()
 """Keeps the references alive that tell of coroutines which nobody ever awaited."""
@@ -59,7 +60,6 @@ def end_with(
             current.set(outer)
         return result
 
-    hide(advice.__code__)
     ours: Any = advice()
     ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__
 
@@ -72,6 +72,9 @@ def end_with(
 
     _unstarted.add(weakref.ref(ours, partial(attempt, gone)))
     return ours  # type: ignore[no-any-return]
+
+
+pass_over(end_with, "advice")
 
 
 def end_with_future(

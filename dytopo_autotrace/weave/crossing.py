@@ -13,10 +13,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.failures import without_our_head
 from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.collect.span import Record
 from dytopo_autotrace.collect.tracing import current
+from dytopo_autotrace.weave.frames import pass_over
 from dytopo_autotrace.weave.ledger import Ledger
 
 POOLS: Final = "concurrent.futures.thread"
@@ -90,15 +91,17 @@ def _carried(function: Any, record: Record) -> Callable[..., Any]:
         finally:
             current.set(outer)
 
-    hide(run.__code__)
     return run
+
+
+pass_over(_carried, "run")
 
 
 def _put(ledger: Ledger, owner: type, name: str, ours: Any) -> None:
     theirs = vars(owner)[name]
     functools.update_wrapper(ours, theirs)
     ours.__code__ = ours.__code__.replace(co_qualname=f"{owner.__name__}.{name}")
-    hide(ours.__code__)
+    pass_over(ours)
     setattr(owner, name, ours)
     ledger.replaced[id(ours)] = (ours, theirs)
 

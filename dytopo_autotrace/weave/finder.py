@@ -8,8 +8,9 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, Protocol
 
-from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.failures import without_our_head
 from dytopo_autotrace.collect.faults import attempt
+from dytopo_autotrace.weave.frames import pass_over
 
 
 class Watcher(Protocol):
@@ -65,7 +66,7 @@ class Finder:
         return None
 
 
-hide(Finder.find_spec.__code__)
+pass_over(Finder.find_spec)
 
 
 def watch(spec: Any, watcher: Watcher) -> Callable[[], None]:

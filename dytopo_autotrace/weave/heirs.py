@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, Final
 
-from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.failures import without_our_head
 from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.rules.match import Matcher, family_of
 from dytopo_autotrace.rules.model import Rule
 from dytopo_autotrace.weave.advice import is_plain
+from dytopo_autotrace.weave.frames import pass_over
 from dytopo_autotrace.weave.kinds import Weaver
 from dytopo_autotrace.weave.patch import Place, find, is_class, mangled, own_name, replace
 from dytopo_autotrace.weave.shape import Refusal
@@ -124,7 +125,7 @@ class _Family:
                 raise
             attempt(tell, cls)
 
-        hide(__init_subclass__.__code__)
+        pass_over(__init_subclass__)
         function = getattr(theirs, "__func__", None)
         __init_subclass__.__module__ = getattr(function, "__module__", member.__module__)
         __init_subclass__.__qualname__ = f"{member.__qualname__}.__init_subclass__"

@@ -24,6 +24,7 @@ from dytopo_autotrace.collect.span import END_NS, MISSING, OUTCOME, SITE, Record
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave.capture import OURS
 from dytopo_autotrace.weave.ending import end
+from dytopo_autotrace.weave.frames import FILE
 
 COUNTED: Final = ("items", "first_item_seconds", "closed_early")
 """Attributes of an iteration, the last values of its record: how many items it gave, how long the
@@ -289,7 +290,7 @@ def _handed_back(*, is_async: bool, keeps_last: bool) -> FunctionType:
         "BaseException": BaseException,
     }
     scope = {OURS + name: value for name, value in ours.items()}
-    exec(compile(source, "<dytopo_autotrace advice>", "exec", dont_inherit=True), scope)  # noqa: S102
+    exec(compile(source, FILE, "exec", dont_inherit=True), scope)  # noqa: S102
     advice: FunctionType = scope["advice"]
     hide(advice.__code__)
     return advice

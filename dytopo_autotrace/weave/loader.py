@@ -14,9 +14,10 @@ from typing import Any
 
 import wrapt
 
-from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.failures import without_our_head
 from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.weave.finder import Watcher
+from dytopo_autotrace.weave.frames import pass_over
 
 
 class WatchedLoader(wrapt.ObjectProxy):  # type: ignore[type-arg]
@@ -50,7 +51,7 @@ class WatchedLoader(wrapt.ObjectProxy):  # type: ignore[type-arg]
             watcher.contain(module.__name__, fault)
 
 
-hide(WatchedLoader.exec_module.__code__)
+pass_over(WatchedLoader.exec_module)
 
 
 def _give_back(module: ModuleType, ours: Any, real: Any) -> None:
@@ -76,4 +77,4 @@ def _execute(code: CodeType, module: ModuleType) -> None:
         raise
 
 
-hide(_execute.__code__)
+pass_over(_execute)

@@ -11,9 +11,10 @@ from typing import Any
 
 import wrapt
 
-from dytopo_autotrace.collect.failures import hide, without_our_head
+from dytopo_autotrace.collect.failures import without_our_head
 from dytopo_autotrace.collect.faults import attempt
 from dytopo_autotrace.weave.advice import Switch
+from dytopo_autotrace.weave.frames import pass_over
 
 
 def _calls(advice: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,8 +28,10 @@ def _calls(advice: Callable[..., Any]) -> Callable[..., Any]:
             attempt(without_our_head, error)
             raise
 
-    hide(call.__code__)
     return call
+
+
+pass_over(_calls, "call")
 
 
 class BoundProxy(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
