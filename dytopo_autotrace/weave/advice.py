@@ -14,7 +14,14 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CodeType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+)
 from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
@@ -37,7 +44,7 @@ from dytopo_autotrace.weave.capture import OURS, give_defaults
 from dytopo_autotrace.weave.ending import GOES_ON
 from dytopo_autotrace.weave.frames import FILE
 from dytopo_autotrace.weave.iterating import NAMES, follow, follow_within, loop
-from dytopo_autotrace.weave.shape import Shape, innermost
+from dytopo_autotrace.weave.shape import Generated, Shape, innermost
 
 # The places in a record are those of `collect.span`. The end is set last: it hands the record over.
 # A coroutine may be closed from another context, so it only puts back what is still its own.
@@ -45,7 +52,7 @@ from dytopo_autotrace.weave.shape import Shape, innermost
 # in a recursion, or when the memory is full, anything can, and none of it may reach the host.
 _TEMPLATE: Final = """
 def make(
-    __function, __entry, __exit, __again, __raised, __handed_back, __stream, __effects
+    __function, __entry, __exit, __again, __raised, __handed_back, __stream, __effects, {names}
 ):
     __when, __extract, __inject = __effects
     {async_}def advice({header}):
@@ -263,7 +270,8 @@ def advise(function: Any, form: Shape, switch: Switch, into: Pipeline = pipeline
             return follows(record, theirs, streams_or_returned, failed)
         return follows(record, theirs, returned, failed)
 
-    advice = form.make(
+    advice = form.make.around(
+        function if is_plain(function) else innermost(function),
         *(function, entry, exit_, again, raised_or_none, handed_back, stream),
         effects(form, bound_to, into),
     )
@@ -289,13 +297,19 @@ def is_advice(function: Any) -> bool:
     if type(function).__module__ == _PROXIES:
         switch = function._self_switch  # noqa: SLF001 - it is ours
     elif is_plain(function) and is_hidden(function.__code__):  # wrappers copy attributes, not code
-        switch = function.__globals__[OURS + "switch"]
+        switch = given_to(function, "switch").cell_contents
     else:
         return False
     return bool(switch.on)
 
 
-def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any:
+def given_to(advice: FunctionType, name: str) -> CellType:
+    """Where an advice keeps what it knows by one of our names."""
+    cells = advice.__closure__ or ()
+    return cells[advice.__code__.co_freevars.index(OURS + name)]
+
+
+def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Generated:
     flags = function.__code__.co_flags if is_plain(function) else 0
     is_async = bool(flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
     site, parameters = form.site, form.parameters
@@ -344,21 +358,6 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         key: f"\n                {text}" if text and key != "when" else text
         for key, text in sources(form).items()
     }
-    source = _TEMPLATE.format(
-        **borders,
-        async_="async " if is_async else "",
-        header=header,
-        last=f"\n        {OURS}last = None" if form.keeps_last else "",
-        begin=_BEGIN_ALWAYS if form.starts_trace else _BEGIN,
-        links=_LINKS if form.starts_trace else "None",
-        entry=_read(form, form.entry, entries, "entry", "None, None, None"),
-        values=", ".join(values),
-        call=call,
-        exit=_read(form, form.exit, places, "exit", f"{OURS}result, None, {last}"),
-        note_long=_NOTE_LONG.format(indent="") if is_whole else "",
-        if_current=_IF_CURRENT if is_async else "",
-        return_="" if form.iterates and is_async else f"return {OURS}result",
-    )
     ours = {
         **(NAMES if form.iterates else {}),
         "switch": switch,
@@ -379,20 +378,41 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Any
         "BaseException": BaseException,
         "Later": LATER,
     }
-    scope = {**form.values, **{OURS + name: value for name, value in ours.items()}}
-    exec(compile(source, FILE, "exec", dont_inherit=True), scope)  # noqa: S102
-    make = scope["make"]
+    given_names = {**form.values, **{OURS + name: value for name, value in ours.items()}}
+    source = _TEMPLATE.format(
+        **borders,
+        names=", ".join(given_names),
+        async_="async " if is_async else "",
+        header=header,
+        last=f"\n        {OURS}last = None" if form.keeps_last else "",
+        begin=_BEGIN_ALWAYS if form.starts_trace else _BEGIN,
+        links=_LINKS if form.starts_trace else "None",
+        entry=_read(form, form.entry, entries, "entry", "None, None, None"),
+        values=", ".join(values),
+        call=call,
+        exit=_read(form, form.exit, places, "exit", f"{OURS}result, None, {last}"),
+        note_long=_NOTE_LONG.format(indent="") if is_whole else "",
+        if_current=_IF_CURRENT if is_async else "",
+        return_="" if form.iterates and is_async else f"return {OURS}result",
+    )
+    make = _compiled(source)
     name, qualname = _names_of(function)
-    code = next(const for const in make.__code__.co_consts if isinstance(const, CodeType))
+    code = next(const for const in make.co_consts if isinstance(const, CodeType))
     named = code.replace(
         co_name=name,
         co_qualname=qualname,
         co_flags=code.co_flags | (flags & inspect.CO_ITERABLE_COROUTINE),
     )
     hide(named)
-    consts = tuple(named if const is code else const for const in make.__code__.co_consts)
-    make.__code__ = make.__code__.replace(co_consts=consts)
-    return make
+    consts = tuple(named if const is code else const for const in make.co_consts)
+    return Generated(make.replace(co_consts=consts), given_names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(source: str) -> CodeType:
+    """The code of `make`; functions that take and keep the same things share it."""
+    module = compile(source, FILE, "exec", dont_inherit=True)
+    return next(const for const in module.co_consts if isinstance(const, CodeType))
 
 
 def _read(form: Shape, names: tuple[str, ...], targets: list[str], reader: str, ended: str) -> str:

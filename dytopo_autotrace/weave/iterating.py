@@ -165,7 +165,8 @@ NAMES: Final[Mapping[str, Any]] = {
 # --- Generators that a function hands back ---------------------------------------------------------
 
 _HANDED_BACK: Final = """
-{async_}def advice(__inner, __record, __returned, __failed):
+def make({names}):
+    {async_}def advice(__inner, __record, __returned, __failed):
         __after = __get()
         __last = None
         {loop}
@@ -175,6 +176,7 @@ _HANDED_BACK: Final = """
         except __Exception:
             __switch.missed += 1
         {return_}
+    return advice
 """.replace("__", OURS)
 
 
@@ -219,7 +221,11 @@ def follow(
 
     # The advice stands between the program and its generator: what it calls must not fail.
     at_end = partial(attempt, end, record, returned), partial(attempt, end, record, failed)
-    ours = _handed_back(is_async=is_async, keeps_last=keeps_last)(theirs, record, *at_end)
+    frame = theirs.ag_frame if is_async else theirs.gi_frame
+    advice = _handed_back(is_async=is_async, keeps_last=keeps_last)
+    # With their globals: what is asked for its caller's finds what it would find without us.
+    theirs_too = FunctionType(advice.__code__, frame.f_globals, closure=advice.__closure__)
+    ours = theirs_too(theirs, record, *at_end)
     ours.__name__, ours.__qualname__ = theirs.__name__, theirs.__qualname__
 
     def gone(reference: weakref.ref[Any]) -> None:
@@ -273,12 +279,6 @@ _waiting: set[weakref.ref[Any]] = set()
 
 @functools.cache
 def _handed_back(*, is_async: bool, keeps_last: bool) -> FunctionType:
-    source = _HANDED_BACK.format(
-        async_="async " if is_async else "",
-        loop=loop(is_async=is_async, keeps_last=keeps_last, failed=f"{OURS}failed({OURS}flying)"),
-        if_current=_IF_CURRENT if is_async else "",
-        return_="" if is_async else f"return {OURS}result",
-    )
     ours = {
         **NAMES,
         "get": current.get,
@@ -289,9 +289,16 @@ def _handed_back(*, is_async: bool, keeps_last: bool) -> FunctionType:
         "Exception": Exception,
         "BaseException": BaseException,
     }
-    scope = {OURS + name: value for name, value in ours.items()}
+    source = _HANDED_BACK.format(
+        names=", ".join(OURS + name for name in ours),
+        async_="async " if is_async else "",
+        loop=loop(is_async=is_async, keeps_last=keeps_last, failed=f"{OURS}failed({OURS}flying)"),
+        if_current=_IF_CURRENT if is_async else "",
+        return_="" if is_async else f"return {OURS}result",
+    )
+    scope: dict[str, Any] = {}
     exec(compile(source, FILE, "exec", dont_inherit=True), scope)  # noqa: S102
-    advice: FunctionType = scope["advice"]
+    advice: FunctionType = scope["make"](*ours.values())
     hide(advice.__code__)
     return advice
 

@@ -6,7 +6,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FunctionType, MappingProxyType
+from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
 from dytopo_autotrace.collect.span import (
@@ -52,6 +52,30 @@ class Refusal(Exception):  # noqa: N818 - nothing went wrong, it is an answer
     """Why a target is not woven, in words for the person who wrote the rule."""
 
 
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The code of an advice and what it knows by name.
+
+    All of it is in cells: the advice has the globals of the function that it stands for, where code
+    that asks its caller, or evaluates an annotation, finds what it would find without us.
+    """
+
+    code: CodeType
+    given: Mapping[str, Any]
+    """By the names of the last parameters of the code, in their order."""
+
+    def around(self, function: FunctionType | None, *own: Any) -> FunctionType:
+        """The advice of one function.
+
+        Args:
+            own: what is this function's alone, and comes before what is given.
+        """
+        scope = {"__name__": __name__} if function is None else function.__globals__
+        make = FunctionType(self.code, scope)
+        advice: FunctionType = make(*own, *self.given.values())
+        return advice
+
+
 @dataclass(slots=True)
 class Shape:
     """The advice of one rule on one function, shared by closures that are defined again and again."""
@@ -88,7 +112,7 @@ class Shape:
         default_factory=dict
     )
     """Compiled on use, by the names of what they read."""
-    make: Callable[..., FunctionType] | None = None
+    make: Generated | None = None
     """The generated advice, once it has been generated."""
 
     @property

@@ -160,11 +160,10 @@ def arm_name(name):
     generate = advice._generate
 
     def generated(*args):
-        make = generate(*args)
-        scope = make.__globals__
-        if advice.OURS + name in scope:
-            scope[advice.OURS + name] = _raise
-        return make
+        made = generate(*args)
+        if advice.OURS + name in made.given:
+            made.given[advice.OURS + name] = _raise
+        return made
 
     advice._generate = generated
 

@@ -20,6 +20,7 @@ from dytopo_autotrace import TraceContext, traced
 from dytopo_autotrace.collect.pipeline import pipeline
 from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.testing import capture
+from dytopo_autotrace.weave.advice import given_to
 from dytopo_autotrace.weave.decorators import _weaver
 
 
@@ -648,7 +649,7 @@ async def test_a_fault_of_ours_leaves_the_call_as_it_is(part, is_async, monkeypa
         return work(error)
 
     woven = traced(work_later if is_async else work)
-    monkeypatch.setitem(woven.__globals__, f"__dytopo_{part}", broken)
+    monkeypatch.setattr(given_to(woven, part), "cell_contents", broken)
     missed = _weaver().switch.missed
 
     async def call(*args):
@@ -668,9 +669,9 @@ async def test_a_fault_of_ours_leaves_the_call_as_it_is(part, is_async, monkeypa
 def test_a_clock_that_breaks_midway_leaves_the_call_as_it_is(monkeypatch):
     """A clock that fails when the call ends costs the record its end, not the host its result."""
     woven = traced(operation="f")(lambda: "done")
-    real = woven.__globals__["__dytopo_now"]
+    real = given_to(woven, "now").cell_contents
     readings = iter([real])
-    monkeypatch.setitem(woven.__globals__, "__dytopo_now", lambda: next(readings, broken)())
+    monkeypatch.setattr(given_to(woven, "now"), "cell_contents", lambda: next(readings, broken)())
     with capture() as seen:
         assert woven() == "done"
         assert seen.spans == []

@@ -15,6 +15,7 @@ from dytopo_autotrace.collect.settle import REDACTED
 from dytopo_autotrace.rules.expressions import ExpressionError, parse
 from dytopo_autotrace.rules.model import Capture
 from dytopo_autotrace.testing import capture
+from dytopo_autotrace.weave.advice import given_to
 from dytopo_autotrace.weave.capture import Keeper, Parameters
 from dytopo_autotrace.weave.decorators import _weaver
 
@@ -169,7 +170,7 @@ def test_an_expression_over_error_is_read_at_once_when_nothing_was_raised():
     form = next(
         form
         for form in _weaver().shapes.values()
-        if form.site is woven.__globals__["__dytopo_site"]
+        if form.site is given_to(woven, "site").cell_contents
     )
     assert not form.readers
 

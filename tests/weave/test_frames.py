@@ -1,9 +1,16 @@
 """Frames of ours are passed over by whatever names the caller of a function."""
 
+import asyncio
+import functools
 import subprocess
 import sys
+import typing
 
 import pytest
+
+from dytopo_autotrace import traced
+from dytopo_autotrace.testing import capture
+from dytopo_autotrace.weave.advice import _compiled
 
 SUBJECT = """
 import asyncio, functools, logging, sys, warnings
@@ -83,3 +90,56 @@ def test_warnings_and_log_records_name_the_same_caller(tmp_path, shown):
     )
     assert (woven.stdout, woven.stderr) == (bare.stdout, bare.stderr)
     assert woven.returncode == bare.returncode
+
+
+CALLER = "sys._getframe(1).f_globals['__name__']"
+SOURCE = f"""
+import sys
+def caller():
+    return {CALLER}
+def plain(value: "Mine" = None):
+    return caller(), {CALLER}
+async def later():
+    return caller()
+def items():
+    yield caller()
+def hands_back():
+    return (caller() for _ in range(1))
+def cached():
+    return caller()
+Mine = int
+"""
+
+
+@pytest.mark.parametrize("taken", ["__dytopo_now", "__dytopo_switch", "len"])
+def test_a_woven_function_has_the_globals_of_its_own_module(taken):
+    """Who asks for the globals of its caller finds the program's, one module's in each; none hides ours."""
+    code = compile(SOURCE, "source.py", "exec")
+    for name in ("first", "second"):
+        scope = {"__name__": name, taken: None}
+        exec(code, scope)
+        names = ("plain", "later", "items", "hands_back", "cached")
+        with capture() as seen:
+            woven = {each: traced(attributes={"r": "len('x')"})(scope[each]) for each in names}
+            scope.update(woven, cached=traced(functools.cache(scope["cached"])))
+            assert eval("plain()", scope) == (name, name)
+            assert asyncio.run(woven["later"]()) == name
+            assert [*woven["items"](), *woven["hands_back"](), scope["cached"]()] == [name] * 3
+        assert len(seen.spans) == 5
+        assert woven["plain"].__globals__ is scope
+        assert typing.get_type_hints(woven["plain"])["value"] is int
+        assert scope.keys() >= {"caller", taken}
+        assert not any(key.startswith("__dytopo") for key in scope if key != taken)
+
+
+def test_functions_of_one_form_share_what_is_generated():
+    """The advice of functions that take and keep the same things is compiled once."""
+    compiled = _compiled.cache_info().misses
+    with capture():
+        for name in "abcdef":
+            scope = {}
+            exec(f"def {name}(unusual_parameter): return '{name}'", scope)
+            woven = traced(scope[name])
+            assert woven(1) == name
+            assert woven.__code__.co_name == name
+    assert _compiled.cache_info().misses <= compiled + 1
