@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import CodeType, TracebackType
 from typing import Any
 
-from dytopo_autotrace.collect.faults import around_forks
+from dytopo_autotrace.collect.faults import around_forks, is_for_the_program
 from dytopo_autotrace.collect.span import ErrorInfo, Span, Status
 
 MAX_FRAMES = 12
@@ -75,7 +75,9 @@ def error_info(error: BaseException) -> ErrorInfo:
     kind = type(error)
     try:
         message = str(error)
-    except Exception as fault:
+    except BaseException as fault:
+        if is_for_the_program(fault):
+            raise
         message = f"<str() raised {type(fault).__name__}>"
     related = [id(other) for other in (error.__cause__, error.__context__) if other is not None]
     if isinstance(error, BaseExceptionGroup):

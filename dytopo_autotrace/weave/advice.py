@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from dytopo_autotrace.collect import clock
 from dytopo_autotrace.collect.failures import hide, is_hidden, outcome_of, without_our_head
+from dytopo_autotrace.collect.faults import is_for_the_program
 from dytopo_autotrace.collect.holds import HELD_NS
 from dytopo_autotrace.collect.pipeline import Pipeline, pipeline
 from dytopo_autotrace.collect.span import (
@@ -165,7 +166,9 @@ _STREAM: Final = """__goes_on = False
             return __result""".replace("__", OURS)
 _READ: Final = """try:
                     {statements}
-                except __Exception:
+                except __BaseException as __flying:
+                    if __is_for_the_program(__flying):
+                        raise
                     {targets} = __again({names!r}, {positional}, {named}, {ended})""".replace(
     "__", OURS
 )
@@ -374,6 +377,7 @@ def _generate(function: Any, form: Shape, switch: Switch, into: Pipeline) -> Gen
         "error": None,
         "unread": _UNREAD,
         "without_our_head": without_our_head,
+        "is_for_the_program": is_for_the_program,
         "Exception": Exception,
         "BaseException": BaseException,
         "Later": LATER,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Final
 
+from dytopo_autotrace.collect.faults import is_for_the_program
 from dytopo_autotrace.collect.settle import MAX_BITS, REDACTED, cut
 from dytopo_autotrace.collect.span import FAILED, MISSING, RESERVED
 from dytopo_autotrace.rules.expressions import (
@@ -369,5 +370,7 @@ _SEQUENCES: Final = frozenset(
 def _repr(value: Any) -> str:
     try:
         return str(repr(value))
-    except Exception as error:
+    except BaseException as error:
+        if is_for_the_program(error):
+            raise
         return f"<{type(value).__name__}: repr raised {type(error).__name__}>"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
+from dytopo_autotrace.collect.faults import is_for_the_program
 from dytopo_autotrace.collect.span import (
     AGENT,
     FAILED,
@@ -152,7 +153,9 @@ class Shape:
         for name in names:
             try:
                 values += self._reader((name,))(function)(*given, **kwargs)
-            except Exception:
+            except BaseException as error:
+                if is_for_the_program(error):
+                    raise
                 values.append(MISSING)
                 self.unreadable[shown(name)] += 1
         return tuple(values)

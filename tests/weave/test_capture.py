@@ -3,8 +3,10 @@
 import ast
 import builtins
 import enum
+import functools
 import json
 import math
+import signal
 
 import pytest
 from hypothesis import assume, given, settings
@@ -445,3 +447,57 @@ def test_every_builtin_of_the_language_is_pythons():
         assert captured(text, lambda a: 1, [2, 1]) == (
             True if name == "isinstance" else getattr(builtins, name)([2, 1])
         )
+
+
+# --- What objects of the program's raise when they are read ----------------------------------------
+
+
+class Leaving(BaseException):
+    """No `Exception`: it passes what contains faults."""
+
+
+class Awkward:
+    def __init__(self, error):
+        self._error = error
+
+    def _raise(self, *_):
+        raise self._error
+
+    __repr__ = __bool__ = __getattr__ = _raise
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Leaving(), GeneratorExit()])
+def test_no_exit_of_an_object_that_is_read_reaches_the_program(error):
+    """`repr`, truth and attributes may raise what is no `Exception`: it ends with the value."""
+
+    def f(a):
+        return a
+
+    attributes = {"a": "a", "b": "a.b", "c": "1 if a else 2", "r": "result", "s": "str(result)"}
+    with capture() as seen:
+        woven = traced(attributes=attributes, failed_if="result.c", when="a.d")(f)
+        kept = traced(attributes=attributes)(functools.cache(f))
+        awkward = Awkward(error)
+        assert woven(awkward) is awkward
+        assert kept(awkward) is awkward
+    assert len(seen.spans) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_what_a_signal_brings_reaches_the_program(error):
+    """An interrupt, or the exit of a signal handler, that comes during a reading is the program's."""
+
+    def handler(*_):
+        raise error
+
+    class Slow:
+        def __repr__(self):
+            signal.raise_signal(signal.SIGTERM)
+            return "slow"
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with capture(), pytest.raises(type(error)):
+            traced(attributes={"a": "a"})(lambda a: a)(Slow())
+    finally:
+        signal.signal(signal.SIGTERM, before)
