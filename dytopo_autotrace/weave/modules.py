@@ -25,6 +25,7 @@ from dytopo_autotrace.weave.patch import (
     weave_module,
 )
 from dytopo_autotrace.weave.source import Decorator, compile_woven
+from dytopo_autotrace.weave.unfinished import when_done
 
 _OURS: Final = __name__.partition(".")[0]
 
@@ -232,17 +233,18 @@ class Modules:
             self._ledger.undo.append(watch(spec, self))
         elif getattr(spec, "_initializing", False):
             self._unfinished.append(module)
+            self._ledger.undo.append(when_done(spec, self._weave_what_has_finished))
         else:
             self._out_of_reach(name, "the module had been imported by then")
             replaced.update(self._weave(module))
 
     def _weave_what_has_finished(self) -> None:
-        """Weave what was executing when we came, at the next import after it is done."""
+        """Weave what was executing when we came: once it is done, or else at the next import."""
         unfinished, self._unfinished = self._unfinished, []
         for module in unfinished:
             if getattr(names_in(module).get("__spec__"), "_initializing", False):
                 self._unfinished.append(module)
-            else:
+            elif sys.modules.get(_name_of(module)) is module:  # else its body raised
                 self.executed(module, ())
 
 
