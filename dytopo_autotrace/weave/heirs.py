@@ -18,7 +18,15 @@ from dytopo_autotrace.rules.model import Rule
 from dytopo_autotrace.weave.advice import is_plain
 from dytopo_autotrace.weave.frames import pass_over
 from dytopo_autotrace.weave.kinds import Weaver
-from dytopo_autotrace.weave.patch import Place, find, is_class, mangled, own_name, replace
+from dytopo_autotrace.weave.patch import (
+    Place,
+    find,
+    is_class,
+    mangled,
+    own_name,
+    rebind_in_class,
+    replace,
+)
 from dytopo_autotrace.weave.shape import Refusal
 
 _HOOK: Final = "__init_subclass__"
@@ -103,7 +111,9 @@ class _Family:
                 setattr(member, attribute, woven)
                 ledger.undo.append(_put_back(member, attribute, None, None))
             else:
-                replace(Place(member, attribute, raw, is_own=True), qualname, rule, self._weaver)
+                at = Place(member, attribute, raw, is_own=True)
+                woven = replace(at, qualname, rule, self._weaver)
+                rebind_in_class(at, woven, ledger)
         except Refusal as refusal:
             ledger.note(rule.name, place, "refused", str(refusal))
         else:

@@ -44,6 +44,7 @@ def weave_module(module: ModuleType, matcher: Matcher, weaver: Weaver) -> Replac
     """
     ledger = weaver.ledger
     replaced: Replaced = {}
+    methods: list[tuple[Place, Any]] = []
     for qualname, rule in _targets(module, matcher):
         named = f"{module.__name__}:{qualname}"
         try:
@@ -59,8 +60,12 @@ def weave_module(module: ModuleType, matcher: Matcher, weaver: Weaver) -> Replac
             ledger.note(rule.name, named, "failed", f"{type(fault).__name__}: {fault}")
         else:
             ledger.note(rule.name, named, "woven")
+            methods.append((place, woven))
             if place.owner is module and not _is_foreign(place.raw, module):
                 replaced[id(place.raw)] = (place.raw, woven)
+    # Only now: a rule may have named the other name of a method, and another one its first.
+    for place, woven in methods:
+        rebind_in_class(place, woven, ledger)
     return replaced
 
 
@@ -158,6 +163,25 @@ def replace(place: Place, qualname: str, rule: Rule, weaver: Weaver) -> Any:
     ledger.undo.append(put_back)
     ledger.replaced[id(woven)] = (woven, place.raw)
     return woven
+
+
+def rebind_in_class(place: Place, woven: Any, ledger: Ledger) -> None:
+    """Rebind other names in a class for the same method, such as `__radd__ = __add__`."""
+    owner = place.owner
+    if not (is_class(owner) and place.is_own):
+        return
+    for name, value in list(vars(owner).items()):
+        if value is place.raw:
+            setattr(owner, name, woven)
+            ledger.undo.append(_class_binding(owner, name, woven, place.raw))
+
+
+def _class_binding(owner: type, name: str, ours: Any, theirs: Any) -> Callable[[], None]:
+    def bind_back() -> None:
+        if vars(owner).get(name) is ours:
+            setattr(owner, name, theirs)
+
+    return bind_back
 
 
 def _keep_attributes(raw: Any, woven: Any) -> Callable[[], None]:

@@ -439,3 +439,49 @@ async def test_uninstalling_lets_coroutines_in_flight_finish(load):
         agent.uninstall()
         assert await task == 4
     assert seen.one("double").status == "success"
+
+
+def test_other_names_of_a_method_in_its_class_lead_to_the_woven_one(program):
+    """`__radd__ = __add__` stays one function with two names, woven and afterwards."""
+    program(
+        named="class N:\n"
+        "    def __add__(self, other):\n        return other\n"
+        "    __radd__ = __add__\n"
+        "    def m(self):\n        return 'm'\n"
+        "    n = m\n"
+        "    @staticmethod\n    def s():\n        return 's'\n"
+        "    t = s\n"
+    )
+    with capture('[[rule]]\ntarget = ["named:N.m", "named:N.__add__", "named:N.s"]') as seen:
+        import named
+
+        number = named.N()
+        assert (number + 1, 2 + number, number.n(), number.m(), named.N.t()) == (
+            1,
+            2,
+            "m",
+            "m",
+            "s",
+        )
+        assert vars(named.N)["n"] is vars(named.N)["m"]
+    assert sorted(span.operation for span in seen.spans) == [
+        *["N.__add__"] * 2,
+        *["N.m"] * 2,
+        "N.s",
+    ]
+    for one, other in (("__add__", "__radd__"), ("m", "n"), ("s", "t")):
+        assert vars(named.N)[one] is vars(named.N)[other]
+        assert not hasattr(vars(named.N)[one], "_self_switch")
+    assert not hasattr(named.N.n, "__wrapped__")
+
+
+def test_another_name_of_a_method_that_a_rule_names_is_woven_by_that_rule(program):
+    """Two rules on the two names of one function give each name its own advice."""
+    program(named="class N:\n    def m(self):\n        return 'm'\n    n = m\n")
+    rules = '[[rule]]\ntarget = "named:N.m"\n[[rule]]\ntarget = "named:N.n"\noperation = "other"\n'
+    with capture(rules) as seen:
+        import named
+
+        assert named.N().n() + named.N().m() == "mm"
+    assert [span.operation for span in seen.spans] == ["other", "N.m"]
+    assert vars(named.N)["n"] is vars(named.N)["m"]
