@@ -184,7 +184,7 @@ _REMEDIES: Final = tuple(
             ),
         ),
         (
-            r"jsondecode|parse|unreadable|validationerror|invalid json|schema",
+            r"jsondecode|(?<!s)pars(?:e|ing)|unreadable|validationerror|invalid json|schema",
             r"",
             _UNREADABLE,
         ),
@@ -199,7 +199,7 @@ _REMEDIES: Final = tuple(
             ("The token budget ran out: see which agent spent it, or raise it for {component}.",),
         ),
         (
-            r"memoryerror|out of memory|oom",
+            r"memoryerror|out of memory|\boom\b",
             r"",
             ("Process less at a time in {component}, or give it more memory.",),
         ),

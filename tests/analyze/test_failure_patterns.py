@@ -89,6 +89,14 @@ def test_a_number_in_a_message_is_not_a_status():
     assert "server" not in " ".join(suggestions("router", "ValueError", "processed 500 items"))
 
 
+@pytest.mark.parametrize("message", ["boom", "no room for it", "a sparse matrix"])
+def test_a_word_within_a_word_says_nothing(message):
+    """`boom` is not out of memory, and nothing sparse could not be parsed."""
+    found = " ".join(suggestions("router", "ValueError", message))
+    assert "memory" not in found
+    assert "raw answer" not in found
+
+
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_there_is_always_a_suggestion(component, error_type):
     """No type is without advice, and none of it has a hole in it."""
