@@ -7,6 +7,7 @@ program: what they raise is caught, and one that raises or is slow is called no 
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import re
 import sys
@@ -257,5 +258,7 @@ def find_observer(text: str) -> Callable[[Call], object]:
             raise Unusable(f"{module_name} has no {part!r}. {nearest(part, names)}".rstrip())
     if not callable(found):
         raise Unusable(f"{text} is a {type(found).__name__}, which cannot be called.")
+    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+        raise Unusable(f"{text} is an async function: nobody would await it; name a plain one.")
     observer: Callable[[Call], object] = found
     return observer

@@ -33,6 +33,8 @@ def end(call):
     call.set_attribute("answer", call.result)
     call.set_attribute("api_key", "sesame")
     call.measure("answers_total", 1, "counter", outcome=type(call.error).__name__)
+async def later(call):
+    seen.append(call)
 def raises(call):
     seen.append(call)
     raise SystemExit("I am broken")
@@ -148,6 +150,7 @@ def test_what_is_shown_cannot_be_changed_and_is_not_held(watched):
         ("observing:strat", "Did you mean 'start'"),
         ("no_such_module:start", "there is no module 'no_such_module'"),
         ("observing:seen", "is a list, which cannot be called"),
+        ("observing:later", "is an async function: nobody would await it"),
     ],
 )
 def test_an_observer_that_there_is_not_is_a_reason_not_to_weave(watched, text, why):
