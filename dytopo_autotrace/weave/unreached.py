@@ -11,6 +11,7 @@ import gc
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partialmethod
 from types import (
     AsyncGeneratorType,
     CellType,
@@ -18,6 +19,7 @@ from types import (
     FrameType,
     FunctionType,
     GeneratorType,
+    MappingProxyType,
     MethodType,
     ModuleType,
 )
@@ -32,6 +34,14 @@ MAX_COMPARISONS: Final = 300_000_000
 _MAX_STEPS: Final = 5
 _MAX_HELD: Final = 200
 _RUNNING: Final = (FrameType, GeneratorType, AsyncGeneratorType, CoroutineType)
+_PARTS_OF_CLASSES: Final = (
+    MappingProxyType,
+    cached_property,
+    classmethod,
+    partialmethod,
+    property,
+    staticmethod,
+)
 _OURS: Final = __name__.partition(".")[0] + "."
 
 
@@ -47,7 +57,9 @@ class Held:
 def held_elsewhere(ledger: Ledger) -> list[Held] | None:
     """Where functions that were woven are still held bare; `None` if that would take too long."""
     bare = {}
-    for woven, raw in ledger.replaced.values():
+    for woven, before in ledger.replaced.values():
+        # What a class inherits may be woven there under a rule of its own.
+        raw = ledger.original_of(before)
         inner, advice = getattr(raw, "__func__", raw), getattr(woven, "__func__", woven)
         if is_plain(inner) and advice is not inner:
             bare[id(inner)] = inner
@@ -128,12 +140,27 @@ def _name(holder: Any, names: Mapping[int, str]) -> str | None:
     if kind is FunctionType:
         return f"{holder.__module__}:{holder.__qualname__} (default, closure or attribute)"
     if issubclass(kind, type):
+        if _is_made_anew(holder):
+            return ""  # `dataclass(slots=True)` left it behind, and nobody calls it.
         return f"class {holder.__module__}:{holder.__qualname__}"
     if kind in (dict, list, tuple, set, frozenset, CellType, MethodType):
         return _module_of(holder) if kind is dict else None
     shown = f"a {kind.__module__}.{kind.__qualname__}"
     known_as = names.get(id(holder))
+    if known_as is None and kind in _PARTS_OF_CLASSES:
+        return None
     return f"{known_as} ({shown})" if known_as else shown
+
+
+def _is_made_anew(held: type) -> bool:
+    """Whether a class's own name leads to another class of that name."""
+    found: Any = sys.modules.get(held.__module__)
+    for part in held.__qualname__.split("."):
+        if type(found) is not ModuleType and not issubclass(type(found), type):
+            return False
+        found = found.__dict__.get(part)
+    is_class = issubclass(type(found), type)
+    return is_class and found is not held and found.__qualname__ == held.__qualname__
 
 
 def _module_of(names: dict[Any, Any]) -> str | None:

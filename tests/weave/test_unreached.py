@@ -109,3 +109,37 @@ def test_a_run_tells_of_what_it_could_not_reach(program):
     )
     assert done.returncode == 0
     assert "held:f is also held by held.TOOLS" in done.stdout + done.stderr
+
+
+MADE_ANEW = """
+import dataclasses, functools
+
+class Base:
+    def ask(self):
+        return 1
+
+class Sub(Base): pass
+
+@dataclasses.dataclass(slots=True)
+class D:
+    x: int
+    def double(self):
+        return 2 * self.x
+
+class Holder:
+    def m(self, x):
+        return x
+    part = functools.partialmethod(m, 1)
+"""
+
+
+def test_what_nobody_calls_from_is_not_named(program):
+    """A base below a rule of its own, and a class from before its slots, hold nothing that counts."""
+    program(anew=MADE_ANEW)
+    rules = (
+        '[[rule]]\ntarget = ["anew:Base+.ask", "anew:Sub.ask", "anew:D.double", "anew:Holder.m"]'
+    )
+    with capture(rules) as seen:
+        __import__("anew")
+        found = {(each.function, each.holder) for each in held_elsewhere(_ledger(seen))}
+    assert found == {("anew:Holder.m", "class anew:Holder")}
