@@ -200,11 +200,14 @@ class Modules:
         except Exception as fault:
             self.contain(_name_of(module), fault)
 
-    def _weave(self, module: ModuleType) -> Replaced:
+    def _weave(self, module: ModuleType, known_as: str = "") -> Replaced:
         self.seen.add(module.__name__)
         # Families first: which of two rules stands first they know, and what is woven stays so.
         weave_families(module, self._matcher, self._weaver)
         replaced = weave_module(module, self._matcher, self._weaver)
+        if known_as not in ("", "__main__", module.__name__):  # `os.path` calls itself posixpath
+            self.seen.add(known_as)
+            replaced |= weave_module(module, self._matcher, self._weaver, known_as)
         if module.__name__ == POOLS:
             cross_pools(module, self._ledger)
         if module.__name__ in self._adopted:
@@ -236,7 +239,7 @@ class Modules:
             self._ledger.undo.append(when_done(spec, self._weave_what_has_finished))
         else:
             self._out_of_reach(name, "the module had been imported by then")
-            replaced.update(self._weave(module))
+            replaced.update(self._weave(module, name))
 
     def _weave_what_has_finished(self) -> None:
         """Weave what was executing when we came: once it is done, or else at the next import."""

@@ -36,8 +36,13 @@ class Place:
     """Whether the owner itself has it, rather than one of its bases."""
 
 
-def weave_module(module: ModuleType, matcher: Matcher, weaver: Weaver) -> Replaced:
+def weave_module(
+    module: ModuleType, matcher: Matcher, weaver: Weaver, known_as: str = ""
+) -> Replaced:
     """Weave what rules name among a module's attributes; never raises.
+
+    Args:
+        known_as: the name that rules call it by, its own if none is given.
 
     Returns:
         What was replaced in the module itself, so that its aliases elsewhere can follow.
@@ -45,8 +50,9 @@ def weave_module(module: ModuleType, matcher: Matcher, weaver: Weaver) -> Replac
     ledger = weaver.ledger
     replaced: Replaced = {}
     methods: list[tuple[Place, Any]] = []
-    for qualname, rule in _targets(module, matcher):
-        named = f"{module.__name__}:{qualname}"
+    known_as = known_as or module.__name__
+    for qualname, rule in _targets(module, matcher, known_as):
+        named = f"{known_as}:{qualname}"
         try:
             place = find(module, qualname)
             if place.is_own and ledger.original_of(place.raw) is not place.raw:
@@ -86,15 +92,15 @@ def names_in(module: ModuleType) -> dict[str, Any]:
     return names
 
 
-def _targets(module: ModuleType, matcher: Matcher) -> Iterator[tuple[str, Rule]]:
-    selections = matcher.selections(module.__name__)
+def _targets(module: ModuleType, matcher: Matcher, known_as: str) -> Iterator[tuple[str, Rule]]:
+    selections = matcher.selections(known_as)
     literals = [literal for selection in selections for literal in selection.literals]
     defined = _defined_in(module) if any(selection.globs for selection in selections) else ()
     seen = set()
     for qualname in (*literals, *defined):
         if qualname not in seen and reachable(qualname):
             seen.add(qualname)
-            rule = matcher.rule_for(module.__name__, qualname)
+            rule = matcher.rule_for(known_as, qualname)
             if rule is not None:
                 yield qualname, rule
 

@@ -485,3 +485,19 @@ def test_another_name_of_a_method_that_a_rule_names_is_woven_by_that_rule(progra
         assert named.N().n() + named.N().m() == "mm"
     assert [span.operation for span in seen.spans] == ["other", "N.m"]
     assert vars(named.N)["n"] is vars(named.N)["m"]
+
+
+def test_a_module_is_found_by_each_name_that_it_is_known_by():
+    """`os.path` calls itself by another name: a rule may use either, and calls are spans once."""
+    import os
+
+    bare = os.path.commonpath
+    for target in (
+        '"os.path:commonpath"',
+        '"posixpath:commonpath"',
+        '["os.path:commonpath", "posixpath:commonpath"]',
+    ):
+        with capture(f"[[rule]]\ntarget = {target}\n") as seen:
+            assert os.path.commonpath(["a/b", "a/c"]) == "a"
+        assert [span.operation for span in seen.spans] == ["commonpath"]
+        assert os.path.commonpath is bare
