@@ -9,8 +9,10 @@ line number stays.
 from __future__ import annotations
 
 import ast
+import contextlib
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any, Final
 
@@ -31,14 +33,30 @@ def compile_woven(source: str | bytes, filename: str, wanted: Wanted) -> CodeTyp
         SyntaxError, ValueError: as `compile` does.
     """
     decorators: list[Decorator] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _no_warnings_of(filename):
         tree = ast.parse(source, filename)
         _mark(tree, "", wanted, decorators)
         if not decorators:
             return None
         code = compile(tree, filename, "exec", dont_inherit=True)
     return _with_callables(code, decorators)
+
+
+@contextlib.contextmanager
+def _no_warnings_of(filename: str) -> Iterator[None]:
+    """Have Python say nothing of one file, and everything else as ever.
+
+    The filter is put in by hand: `catch_warnings` would have Python forget what it has said once, and
+    hold for other threads and files too.
+    """
+    known_as = re.compile(re.escape(filename.removesuffix(".py")) + r"\Z")
+    ours = ("ignore", None, Warning, known_as, 0)
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, ours)
+    try:
+        yield
+    finally:
+        filters.remove(ours)
 
 
 def _mark(node: ast.AST, prefix: str, wanted: Wanted, decorators: list[Decorator]) -> None:

@@ -10,6 +10,7 @@ import warnings
 import pytest
 
 from dytopo_autotrace.testing import capture
+from dytopo_autotrace.weave.source import compile_woven
 
 
 def rule(*targets, **keys):
@@ -268,3 +269,22 @@ def test_a_source_that_does_not_compile_is_left_to_the_host():
         assert seen.installation.modules.compile("def f(:", "script.py", "script") is None
         assert seen.installation.modules.compile(b"\xff\xfe", "script.py", "script") is None
         assert seen.installation.weaver.ledger.faults == []
+
+
+@pytest.mark.parametrize("filename", ["/x/sub.ject.py", "odd", "<string>"])
+def test_compiling_says_nothing_and_leaves_what_was_said_once_said(filename):
+    """Neither the file's own warnings are given, nor those of before a second time; others are."""
+    source = "def f():\n    return '\\d' is 1\n"
+    once = "import warnings\nwarnings.warn('once')\n"
+    scope = {"__name__": "host"}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        before = list(warnings.filters)
+        exec(compile(once, "host.py", "exec"), scope)
+        code = compile_woven(source, filename, lambda name: lambda raw: raw)
+        exec(compile(once, "host.py", "exec"), scope)
+        assert code is not None
+        assert warnings.filters == before
+        assert [str(each.message) for each in seen] == ["once"]
+        compile(source, filename, "exec")
+        assert len(seen) == 3
