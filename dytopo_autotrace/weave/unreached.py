@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partialmethod
+from time import monotonic
 from types import (
     AsyncGeneratorType,
     CellType,
@@ -29,8 +30,10 @@ from dytopo_autotrace.collect.failures import is_hidden
 from dytopo_autotrace.weave.advice import is_plain
 from dytopo_autotrace.weave.ledger import Ledger
 
-MAX_COMPARISONS: Final = 300_000_000
-"""Objects alive times functions woven: beyond that nobody is asked, since it would take seconds."""
+MAX_SECONDS: Final = 3.0
+"""Beyond that the search is given up: somebody waits for the report."""
+_AT_ONCE: Final = 200
+"""Objects whose referents are looked at together: most of them hold nothing that is looked for."""
 _MAX_STEPS: Final = 5
 _MAX_HELD: Final = 200
 _RUNNING: Final = (FrameType, GeneratorType, AsyncGeneratorType, CoroutineType)
@@ -65,15 +68,14 @@ def held_elsewhere(ledger: Ledger) -> list[Held] | None:
             bare[id(inner)] = inner
     if not bare:
         return []
-    alive = gc.get_objects()
-    if len(alive) * len(bare) > MAX_COMPARISONS:
-        return None
-    ignored = _ours(ledger) | _cells_of_ours(alive)
-    del alive
+    ignored = _ours(ledger) | _cells_of_ours(gc.get_objects())
     found: dict[Held, None] = {}
-    for function, holder in _holders(list(bare.values()), ignored):
-        held = Held(f"{function.__module__}:{function.__qualname__}", holder)
-        found[held] = None
+    try:
+        for function, holder in _holders(list(bare.values()), ignored, monotonic() + MAX_SECONDS):
+            held = Held(f"{function.__module__}:{function.__qualname__}", holder)
+            found[held] = None
+    except TimeoutError:
+        return None
     return list(found)
 
 
@@ -100,7 +102,29 @@ def _cells_of_ours(alive: list[Any]) -> set[int]:
     }
 
 
-def _holders(functions: list[Any], ignored: set[int]) -> Iterator[tuple[FunctionType, str]]:
+def _referrers(wanted: list[Any], until: float) -> Iterator[tuple[Any, list[Any]]]:
+    """Who holds any of these, with those that it holds: one pass, however many are asked for.
+
+    Raises:
+        TimeoutError: the pass took too long.
+    """
+    ids = frozenset(map(id, wanted))
+    alive = gc.get_objects()
+    for start in range(0, len(alive), _AT_ONCE):
+        if monotonic() > until:
+            raise TimeoutError
+        together = alive[start : start + _AT_ONCE]
+        if ids.isdisjoint(map(id, gc.get_referents(*together))):
+            continue
+        for each in together:
+            held = {id(got): got for got in gc.get_referents(each) if id(got) in ids}
+            if held:
+                yield each, list(held.values())
+
+
+def _holders(
+    functions: list[Any], ignored: set[int], until: float
+) -> Iterator[tuple[FunctionType, str]]:
     """Walk from the functions up to something that has a name, a few steps at most."""
     origins: dict[int, list[FunctionType]] = {id(each): [each] for each in functions}
     names = _global_names()
@@ -108,14 +132,12 @@ def _holders(functions: list[Any], ignored: set[int]) -> Iterator[tuple[Function
     for step in range(_MAX_STEPS):
         if not wanted:
             return
-        seen |= {id(wanted), id(functions), id(origins)}
-        referrers = gc.get_referrers(*wanted)
+        seen |= {id(wanted), id(functions), id(origins), *map(id, origins.values())}
         further: list[Any] = []
         seen.add(id(further))
-        for holder in referrers:
+        for holder, held in _referrers(wanted, until):
             if id(holder) in seen or _is_ours(holder):
                 continue
-            held = [each for each in wanted if any(each is got for got in gc.get_referents(holder))]
             whose = list({id(f): f for each in held for f in origins[id(each)]}.values())
             name = _name(holder, names)
             if name is None and step + 1 < _MAX_STEPS and len(further) < _MAX_HELD:

@@ -143,3 +143,25 @@ def test_what_nobody_calls_from_is_not_named(program):
         __import__("anew")
         found = {(each.function, each.holder) for each in held_elsewhere(_ledger(seen))}
     assert found == {("anew:Holder.m", "class anew:Holder")}
+
+
+def test_holders_are_found_however_many_functions_are_woven(program):
+    """Hundreds of functions, held one by one among very many objects, are each named."""
+    count = 300
+    source = "".join(f"def f{each}(): pass\n" for each in range(count))
+    program(many=f"{source}TABLE = {{'f7': f7}}\nLAST = [f{count - 1}]\n")
+    others = [[] for _ in range(400_000)]
+    with capture('[[rule]]\ntarget = "many:*"') as seen:
+        __import__("many")
+        found = {(each.function, each.holder) for each in held_elsewhere(_ledger(seen))}
+    assert len(others) == 400_000
+    assert found == {("many:f7", "many.TABLE (dict)"), (f"many:f{count - 1}", "many.LAST (list)")}
+
+
+def test_a_search_that_takes_too_long_is_given_up(program, monkeypatch):
+    """Nothing is claimed then: the report says that nobody was asked."""
+    program(held=HELD)
+    monkeypatch.setattr("dytopo_autotrace.weave.unreached.MAX_SECONDS", -1.0)
+    with capture('[[rule]]\ntarget = "held:f"') as seen:
+        __import__("held")
+        assert held_elsewhere(_ledger(seen)) is None
