@@ -39,7 +39,7 @@ def drops(installation: agent.Installation) -> dict[str, int]:
             for name, count in counted.items()
         },
         **{
-            f"calls not shown to observer {each.text}": each.left_out
+            f"times that a call was not shown to observer {each.text}": each.left_out
             for each in (weaver.observers.values() if weaver else ())
         },
     }

@@ -110,7 +110,7 @@ def test_one_that_raises_is_retired_with_one_line_and_counted(watched, capsys):
     assert len(observing()) == 1
     line = "dytopo-autotrace: observer observing:raises is called no more: it raised SystemExit"
     assert capsys.readouterr().err == f"{line}: I am broken\n"
-    assert drops(installation)["calls not shown to observer observing:raises"] == 2
+    assert drops(installation)["times that a call was not shown to observer observing:raises"] == 2
     assert any("observing:raises" in remark for remark in remarks(installation))
 
 
