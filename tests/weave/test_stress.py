@@ -115,3 +115,39 @@ def test_a_program_under_load(script, tmp_path):
         check=False,
     )
     assert (done.stdout, done.returncode) == ("fine\n", 0), done.stderr
+
+
+FLAT = """
+import sys, tracemalloc
+import dytopo_autotrace
+from dytopo_autotrace.collect.pipeline import pipeline
+dytopo_autotrace.install("rules.toml")
+import labelled
+def many(begin, count):
+    for index in range(begin, begin + count):
+        labelled.work(f"label {index}")
+        if not index % 1000:
+            pipeline.drain()
+    pipeline.drain()
+tracemalloc.start()
+many(0, 210_000)
+before, _ = tracemalloc.get_traced_memory()
+many(210_000, 50_000)
+after, _ = tracemalloc.get_traced_memory()
+print(after - before)
+"""
+
+
+def test_memory_stays_flat_over_many_calls_with_labels_that_never_come_again(tmp_path):
+    """Once as many spans are kept as may be, fifty thousand calls more keep nothing more."""
+    (tmp_path / "labelled.py").write_text("def work(label):\n    return label\n")
+    (tmp_path / "start.py").write_text(FLAT)
+    (tmp_path / "rules.toml").write_text(
+        '[[rule]]\ntarget = "labelled:work"\nattributes = { l = "label" }\n'
+        '[[rule.metric]]\nname = "n_total"\nkind = "counter"\nvalue = "1"\n'
+        'labels = { l = "label" }\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "start.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 1_000_000
