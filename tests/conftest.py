@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from dytopo_autotrace import agent, testing
+from dytopo_autotrace.collect.tracing import current
 from dytopo_autotrace.weave import decorators
 from dytopo_autotrace.weave.finder import Finder
 
@@ -50,6 +51,7 @@ def nothing_left_behind():
     left += ["a finder on sys.meta_path" for _ in finders]
     left += ["a patch" for _ in decorators.ledger.undo]
     testing.clear()
+    current.set(None)  # a context keeps its trace, and all tests share one
     for thread in set(threading.enumerate()) - threads:
         thread.join(1)
         if thread.is_alive():
