@@ -118,6 +118,17 @@ CLASSES = """
 """
 
 
+def test_what_routes_messages_is_a_router_and_what_writes_one_for_it_is_not(made):
+    """The verb decides: messages are what is routed, or what is built."""
+    source = """
+        def route_messages(agents, descriptors): return {"edges": []}
+        def build_routing_prompt(agents, descriptors): return ""
+        async def run(agents):
+            return route_messages(agents, build_routing_prompt(agents, []))
+    """
+    assert targets(made(team=source))["router"] == {"team:route_messages"}
+
+
 def test_classes_of_a_framework(made):
     """Roles are seen in class names, base classes, decorators and calls of known clients."""
     assert targets(made(team=CLASSES)) == {

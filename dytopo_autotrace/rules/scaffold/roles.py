@@ -469,7 +469,10 @@ def _router(function: Function, project: Project, reach: set[str]) -> Guess | No
     own = words(function.name)
     if {"request", "scope", "path"}.intersection(function.parameters):
         return None  # of a web server
-    if not own or own[0] not in _ROUTES or own[-1] in _ABOUT_ROUTES:
+    if not own or own[0] not in _ROUTES:
+        return None
+    # What routes messages is a router; what builds the message for one is not.
+    if own[-1] in _ABOUT_ROUTES and own[0] not in {"route", "dispatch"}:
         return None
     if {"route", "router", "routing", "handoff", "handoffs"} & set(own):
         guess.add(4, "its name says that it routes")
