@@ -32,8 +32,8 @@ from dytopo_autotrace.weave.ledger import Ledger
 
 MAX_SECONDS: Final = 3.0
 """Beyond that the search is given up: somebody waits for the report."""
-_AT_ONCE: Final = 200
-"""Objects whose referents are looked at together: most of them hold nothing that is looked for."""
+_AT_ONCE: Final = 50
+"""Objects that are asked for together: the interpreter does nothing else meanwhile."""
 _MAX_STEPS: Final = 5
 _MAX_HELD: Final = 200
 _RUNNING: Final = (FrameType, GeneratorType, AsyncGeneratorType, CoroutineType)
@@ -68,7 +68,7 @@ def held_elsewhere(ledger: Ledger) -> list[Held] | None:
             bare[id(inner)] = inner
     if not bare:
         return []
-    ignored = _ours(ledger) | _cells_of_ours(gc.get_objects())
+    ignored = _ours(ledger)
     found: dict[Held, None] = {}
     try:
         for function, holder in _holders(list(bare.values()), ignored, monotonic() + MAX_SECONDS):
@@ -82,44 +82,58 @@ def held_elsewhere(ledger: Ledger) -> list[Held] | None:
 def _ours(ledger: Ledger) -> set[int]:
     """Ids of what holds bare functions for our sake."""
     ignored = {id(ledger.replaced)}
+    ours = [undo for undo in ledger.undo if type(undo) is FunctionType]
     for woven, raw in ledger.replaced.values():
         advice = getattr(woven, "__func__", woven)
         ignored |= {id(raw), id(woven), id(advice)}
         if is_plain(advice):
             ignored.add(id(vars(advice)))
-            ignored |= {id(cell) for cell in advice.__closure__ or ()}
+            ours.append(advice)
+    ignored |= _held_by_closures(ours)
     ignored |= {id(pair) for pair in ledger.replaced.values()}
     return ignored
 
 
-def _cells_of_ours(alive: list[Any]) -> set[int]:
-    """Ids of the cells of our own closures: one pass, where asking who holds each takes one for each."""
-    return {
-        id(cell)
-        for each in alive
-        if type(each) is FunctionType and each.__closure__ and _is_ours(each)
-        for cell in each.__closure__
-    }
+def _held_by_closures(waiting: list[FunctionType]) -> set[int]:
+    """Ids of the cells of functions of ours, of those that they call, and of the dicts in them."""
+    found: set[int] = set()
+    while waiting:
+        for cell in waiting.pop().__closure__ or ():
+            if id(cell) in found:
+                continue
+            found.add(id(cell))
+            try:
+                inside = cell.cell_contents
+            except ValueError:
+                continue  # nothing yet
+            if type(inside) is dict:
+                found.add(id(inside))
+            elif type(inside) is FunctionType and _is_ours(inside):
+                waiting.append(inside)
+    return found
 
 
 def _referrers(wanted: list[Any], until: float) -> Iterator[tuple[Any, list[Any]]]:
-    """Who holds any of these, with those that it holds: one pass, however many are asked for.
+    """Who holds any of these, with those that it holds.
+
+    The collector is asked who holds them, not for all objects: to hold a tuple that another thread is
+    about to finish makes `tuple()` fail there (SystemError), be it the host's.
 
     Raises:
-        TimeoutError: the pass took too long.
+        TimeoutError: it took too long.
     """
     ids = frozenset(map(id, wanted))
-    alive = gc.get_objects()
-    for start in range(0, len(alive), _AT_ONCE):
+    holders: dict[int, Any] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
         if monotonic() > until:
             raise TimeoutError
-        together = alive[start : start + _AT_ONCE]
-        if ids.isdisjoint(map(id, gc.get_referents(*together))):
-            continue
-        for each in together:
-            held = {id(got): got for got in gc.get_referents(each) if id(got) in ids}
-            if held:
-                yield each, list(held.values())
+        some = wanted[start : start + _AT_ONCE]
+        holders |= {id(each): each for each in gc.get_referrers(*some) if each is not some}
+    for each in holders.values():
+        yield (
+            each,
+            list({id(got): got for got in gc.get_referents(each) if id(got) in ids}.values()),
+        )
 
 
 def _holders(

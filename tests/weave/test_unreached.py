@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 from dytopo_autotrace.testing import capture
 from dytopo_autotrace.weave.unreached import held_elsewhere
@@ -165,3 +166,30 @@ def test_a_search_that_takes_too_long_is_given_up(program, monkeypatch):
     with capture('[[rule]]\ntarget = "held:f"') as seen:
         __import__("held")
         assert held_elsewhere(_ledger(seen)) is None
+
+
+def test_looking_disturbs_no_other_thread(program):
+    """A tuple that another thread is making can be finished, whatever is looked at meanwhile."""
+    program(busy="def f(): pass\nTABLE = {'f': f}\n")
+    others = [[] for _ in range(200_000)]
+    faults, done = [], threading.Event()
+
+    def make():
+        while not done.is_set():
+            try:
+                tuple(each for each in range(10_000))
+            except SystemError as fault:
+                faults.append(fault)
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with capture('[[rule]]\ntarget = "busy:*"') as seen:
+        __import__("busy")
+        for _ in range(5):
+            assert held_elsewhere(_ledger(seen))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert len(others) == 200_000
+    assert faults == []
