@@ -32,10 +32,9 @@ IMPORT_PATIENCE_AT_FORK: Final = 5.0
 """...or of an import: a child in which a module is half imported could never import it."""
 
 LOST: Final = "dytopo_lost_records_total"
+"""Counter under which a scrape tells what the run has lost so far, by reason."""
 NEVER_ABSENT: Final = "spans: the buffer was full"
 """The reason that a scrape has from the first, since a rate needs a value to rise from."""
-
-"""Counter under which a scrape tells what the run has lost so far, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
